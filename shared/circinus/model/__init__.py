@@ -1,0 +1,1 @@
+"""Frozen values that operator authors, both daemons and the client share."""

@@ -1,0 +1,177 @@
+"""A pipeline: a DAG of operators with knobs, and how its answers are scored."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from itertools import product
+from math import prod
+from typing import NewType
+
+from circinus.model.device import DeviceId, Digest
+
+PipelineId = NewType("PipelineId", str)
+OperatorId = NewType("OperatorId", str)
+
+#: The name by which an operator's inputs call the source.
+SOURCE = OperatorId("source")
+
+KnobValue = str | int | float | bool
+
+#: One value for every knob of a pipeline, keyed "operator.knob".
+Configuration = Mapping[str, KnobValue]
+
+
+class State(StrEnum):
+    """Whether an operator carries anything over from one item of a source to the next."""
+
+    NONE = "none"
+    PER_SOURCE = "per_source"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Knob:
+    """A setting with a finite domain, in the order in which it was written."""
+
+    name: str
+    values: tuple[KnobValue, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OperatorSpec:
+    """One step: its code, what it reads, its knobs.
+
+    ``entry_point`` is "module:Class" in the bundle. ``inputs`` are operator ids or SOURCE.
+    ``pinned`` names the one device, or "source" for the source device, that it must run on.
+    ``accelerator_kinds`` are those it has a variant for; empty: CPU only.
+    """
+
+    id: OperatorId
+    entry_point: str
+    inputs: tuple[OperatorId, ...]
+    knobs: tuple[Knob, ...] = ()
+    state: State = State.NONE
+    pinned: str = ""
+    accelerator_kinds: tuple[str, ...] = ()
+    hang_ms: float = 30_000.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EnvironmentSpec:
+    """What a bundle's code needs: Python requirements, shared libraries, executables.
+
+    ``debian`` are the packages that bring the libraries and executables, for the message to the person.
+    """
+
+    python: tuple[str, ...] = ()
+    libraries: tuple[str, ...] = ()
+    executables: tuple[str, ...] = ()
+    debian: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContentSpec:
+    """A labelled sample set that the pipeline's generator makes from a seed."""
+
+    name: str
+    seed: int
+    samples: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pipeline:
+    """A DAG of operators, in an order in which each comes after its inputs.
+
+    ``source`` and ``scorer`` are entry points; ``outputs`` the operators whose results are the answer.
+    """
+
+    id: PipelineId
+    description: str
+    environment: EnvironmentSpec
+    source: str
+    scorer: str
+    operators: tuple[OperatorSpec, ...]
+    outputs: tuple[OperatorId, ...]
+    contents: tuple[ContentSpec, ...]
+
+    def operator(self, operator_id: OperatorId) -> OperatorSpec:
+        """The operator with this id.
+
+        Raises:
+            KeyError: there is none.
+        """
+        for operator in self.operators:
+            if operator.id == operator_id:
+                return operator
+        raise KeyError(operator_id)
+
+    def successors(self, operator_id: OperatorId) -> tuple[OperatorSpec, ...]:
+        """Operators that read this one's output (or SOURCE's)."""
+        return tuple(operator for operator in self.operators if operator_id in operator.inputs)
+
+    @property
+    def configuration_count(self) -> int:
+        """How many configurations there are."""
+        return prod(len(knob.values) for operator in self.operators for knob in operator.knobs)
+
+    def configurations(self) -> Iterator[Configuration]:
+        """Every configuration, in the order of operators, knobs and values; the last knob turns fastest."""
+        names = [f"{operator.id}.{knob.name}" for operator in self.operators for knob in operator.knobs]
+        domains = [knob.values for operator in self.operators for knob in operator.knobs]
+        for values in product(*domains):
+            yield dict(zip(names, values, strict=True))
+
+    def upstream_knobs(self, operator_id: OperatorId) -> tuple[str, ...]:
+        """Names "operator.knob" that an operator's time and output may depend on: its own and its ancestors'."""
+        wanted = {operator_id}
+        for operator in reversed(self.operators):
+            if operator.id in wanted:
+                wanted.update(operator.inputs)
+        return tuple(
+            f"{operator.id}.{knob.name}" for operator in self.operators if operator.id in wanted for knob in operator.knobs
+        )
+
+
+def knobs_of(configuration: Configuration, operator_id: OperatorId) -> dict[str, KnobValue]:
+    """An operator's own knobs, without its name in front."""
+    prefix = f"{operator_id}."
+    return {name.removeprefix(prefix): value for name, value in configuration.items() if name.startswith(prefix)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContentRef:
+    """A stored sample set."""
+
+    name: str
+    digest: Digest
+    samples: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegisteredPipeline:
+    """A pipeline as the planner holds it: spec, bundle and sample sets by digest."""
+
+    pipeline: Pipeline
+    bundle_digest: Digest
+    environment_digest: Digest
+    contents: tuple[ContentRef, ...]
+
+
+__all__ = [
+    "SOURCE",
+    "Configuration",
+    "ContentRef",
+    "ContentSpec",
+    "DeviceId",
+    "EnvironmentSpec",
+    "Knob",
+    "KnobValue",
+    "OperatorId",
+    "OperatorSpec",
+    "Pipeline",
+    "PipelineId",
+    "RegisteredPipeline",
+    "State",
+    "knobs_of",
+]

@@ -1,0 +1,96 @@
+"""A plan for one query, and a selection of plans for all."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from circinus.model.device import DeviceId
+from circinus.model.pipeline import Configuration, OperatorId
+from circinus.model.query import QueryId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Interval:
+    """A figure with the interval that holds it (95% unless said otherwise); low <= value <= high."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OperatorPlan:
+    """Where one operator runs. An operator split over devices has one of these for each of them.
+
+    ``cores``, slots and memory are of each replica; ``share_ratio`` is this placement's part of the items.
+    """
+
+    operator_id: OperatorId
+    device_id: DeviceId
+    replicas: int
+    share_ratio: float
+    cores: float
+    accelerator_slots: int
+    accelerator_memory_bytes: int
+    memory_bytes: int
+    batch: int
+    service_ms: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """Configuration, placement and allocation for one query, with its estimate."""
+
+    query_id: QueryId
+    configuration: Configuration
+    operators: tuple[OperatorPlan, ...]
+    latency_ms: Interval
+    latency_p50_ms: float
+    accuracy_ratio: Interval
+    cost_per_h: float
+    slo_probability_ratio: float
+    item_goodput_per_s: float
+    runner_up: str = ""
+    runner_up_cost_per_h: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnplacedQuery:
+    """A query without a plan, and why."""
+
+    query_id: QueryId
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MachineUse:
+    """What a selection uses of one device or machine type.
+
+    ``machines`` is how many are switched on; ``cost_per_h`` what they cost: whole machines, or the shares used.
+    """
+
+    device_id: DeviceId
+    machines: int
+    cores: float
+    cost_per_h: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selection:
+    """At most one plan for each query, with its bounds.
+
+    ``goodput_bound_per_s`` is proven over the whole plan space; gaps are distances relative to the bound
+    (goodput) and to the cost (cost). Goodput is weight x rate summed over the placed queries.
+    """
+
+    plans: tuple[Plan, ...]
+    unplaced: tuple[UnplacedQuery, ...]
+    machines: tuple[MachineUse, ...]
+    traffic_cost_per_h: float
+    goodput_per_s: float
+    goodput_bound_per_s: float
+    gap_ratio: float
+    cost_per_h: float
+    cost_bound_per_h: float
+    cost_gap_ratio: float
+    solver_status: str

@@ -1,0 +1,98 @@
+"""The API that pipeline authors implement: Operator, Source, Scorer.
+
+An operator is an ordinary class. Circinus makes one instance for each replica, in a process of its own, with
+the knobs that the plan chose, and calls ``process`` once for each item:
+
+    class Upper(Operator):
+        def process(self, inputs):
+            return {"text": inputs["source"]["text"].upper()}
+
+What flows is a payload: a dict of numpy arrays, bytes, text, numbers and flags. This module imports nothing
+but the standard library, so that an operator's environment need have nothing but what the operator uses.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    PayloadValue = np.ndarray | bytes | str | int | float | bool
+else:
+    PayloadValue = object
+
+#: What flows along one edge of the pipeline for one item.
+Payload = Mapping[str, PayloadValue]
+
+KnobValue = str | int | float | bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OperatorContext:
+    """What an operator may know of where it runs.
+
+    ``providers`` are the onnxruntime execution providers it may use, best first; ``threads`` the threads its
+    libraries may use.
+    """
+
+    operator_id: str = ""
+    threads: int = 1
+    providers: tuple[str, ...] = ("CPUExecutionProvider",)
+
+
+class Operator(ABC):
+    """One step of a pipeline. Override ``process``; ``setup`` for models; ``close`` to let go of them."""
+
+    def __init__(self, knobs: Mapping[str, KnobValue], context: OperatorContext) -> None:
+        self.knobs = dict(knobs)
+        self.context = context
+        self.setup()
+
+    def setup(self) -> None:  # noqa: B027 - optional hook
+        """Loads what the operator needs; called once, before the replica counts as ready."""
+
+    @abstractmethod
+    def process(self, inputs: Mapping[str, Payload]) -> Payload:
+        """One item: payloads by input name (an operator id or "source") to the output payload."""
+
+    def process_batch(self, batch: Sequence[Mapping[str, Payload]]) -> list[Payload]:
+        """Several items at once; by default one after the other. As many outputs as inputs, in order."""
+        return [self.process(inputs) for inputs in batch]
+
+    def close(self) -> None:  # noqa: B027 - optional hook
+        """Lets go of what ``setup`` took; called once at an orderly stop."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """An item and what a right answer to it is."""
+
+    payload: Payload
+    truth: Payload = field(default_factory=dict)
+
+
+class Source(ABC):
+    """Makes items. The same content and seed give the same items, for ever: sample sets are addressed by digest."""
+
+    def __init__(self, content: str, seed: int) -> None:
+        self.content = content
+        self.seed = seed
+
+    @abstractmethod
+    def samples(self) -> Iterator[Sample]:
+        """Items without end. Profiling uses the first ones of one seed, serving those of another."""
+
+
+class Scorer(ABC):
+    """Scores answers against the truth."""
+
+    #: Name of the metric, for people.
+    metric: ClassVar[str] = "accuracy"
+
+    @abstractmethod
+    def score(self, outputs: Mapping[str, Payload], truth: Payload) -> float:
+        """The score of one sample, 0..1: payloads by output operator id against the sample's truth."""

@@ -1,0 +1,299 @@
+from circinus.v1 import types_pb2 as _types_pb2
+from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class DirectiveVerdict(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    DIRECTIVE_VERDICT_UNSPECIFIED: _ClassVar[DirectiveVerdict]
+    DIRECTIVE_VERDICT_ACCEPTED: _ClassVar[DirectiveVerdict]
+    DIRECTIVE_VERDICT_STALE_GENERATION: _ClassVar[DirectiveVerdict]
+    DIRECTIVE_VERDICT_CONFLICTING_DIRECTIVE: _ClassVar[DirectiveVerdict]
+    DIRECTIVE_VERDICT_BAD_DIGEST: _ClassVar[DirectiveVerdict]
+    DIRECTIVE_VERDICT_WRONG_DEVICE: _ClassVar[DirectiveVerdict]
+    DIRECTIVE_VERDICT_NOT_RUNNABLE: _ClassVar[DirectiveVerdict]
+
+class GenerationPhase(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    GENERATION_PHASE_UNSPECIFIED: _ClassVar[GenerationPhase]
+    GENERATION_PHASE_STARTING: _ClassVar[GenerationPhase]
+    GENERATION_PHASE_READY: _ClassVar[GenerationPhase]
+    GENERATION_PHASE_ACTIVE: _ClassVar[GenerationPhase]
+    GENERATION_PHASE_DRAINED: _ClassVar[GenerationPhase]
+    GENERATION_PHASE_FAILED: _ClassVar[GenerationPhase]
+DIRECTIVE_VERDICT_UNSPECIFIED: DirectiveVerdict
+DIRECTIVE_VERDICT_ACCEPTED: DirectiveVerdict
+DIRECTIVE_VERDICT_STALE_GENERATION: DirectiveVerdict
+DIRECTIVE_VERDICT_CONFLICTING_DIRECTIVE: DirectiveVerdict
+DIRECTIVE_VERDICT_BAD_DIGEST: DirectiveVerdict
+DIRECTIVE_VERDICT_WRONG_DEVICE: DirectiveVerdict
+DIRECTIVE_VERDICT_NOT_RUNNABLE: DirectiveVerdict
+GENERATION_PHASE_UNSPECIFIED: GenerationPhase
+GENERATION_PHASE_STARTING: GenerationPhase
+GENERATION_PHASE_READY: GenerationPhase
+GENERATION_PHASE_ACTIVE: GenerationPhase
+GENERATION_PHASE_DRAINED: GenerationPhase
+GENERATION_PHASE_FAILED: GenerationPhase
+
+class ConnectRequest(_message.Message):
+    __slots__ = ("hello", "heartbeat", "directive_answer", "generation_status", "telemetry", "profile_progress", "profile_report", "environment_status", "fingerprint")
+    HELLO_FIELD_NUMBER: _ClassVar[int]
+    HEARTBEAT_FIELD_NUMBER: _ClassVar[int]
+    DIRECTIVE_ANSWER_FIELD_NUMBER: _ClassVar[int]
+    GENERATION_STATUS_FIELD_NUMBER: _ClassVar[int]
+    TELEMETRY_FIELD_NUMBER: _ClassVar[int]
+    PROFILE_PROGRESS_FIELD_NUMBER: _ClassVar[int]
+    PROFILE_REPORT_FIELD_NUMBER: _ClassVar[int]
+    ENVIRONMENT_STATUS_FIELD_NUMBER: _ClassVar[int]
+    FINGERPRINT_FIELD_NUMBER: _ClassVar[int]
+    hello: Hello
+    heartbeat: Heartbeat
+    directive_answer: DirectiveAnswer
+    generation_status: GenerationStatus
+    telemetry: Telemetry
+    profile_progress: ProfileProgress
+    profile_report: ProfileReport
+    environment_status: EnvironmentStatus
+    fingerprint: _types_pb2.Fingerprint
+    def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., heartbeat: _Optional[_Union[Heartbeat, _Mapping]] = ..., directive_answer: _Optional[_Union[DirectiveAnswer, _Mapping]] = ..., generation_status: _Optional[_Union[GenerationStatus, _Mapping]] = ..., telemetry: _Optional[_Union[Telemetry, _Mapping]] = ..., profile_progress: _Optional[_Union[ProfileProgress, _Mapping]] = ..., profile_report: _Optional[_Union[ProfileReport, _Mapping]] = ..., environment_status: _Optional[_Union[EnvironmentStatus, _Mapping]] = ..., fingerprint: _Optional[_Union[_types_pb2.Fingerprint, _Mapping]] = ...) -> None: ...
+
+class ConnectResponse(_message.Message):
+    __slots__ = ("welcome", "directive", "activate", "retire", "profile", "cancel_profile", "prepare_environment")
+    WELCOME_FIELD_NUMBER: _ClassVar[int]
+    DIRECTIVE_FIELD_NUMBER: _ClassVar[int]
+    ACTIVATE_FIELD_NUMBER: _ClassVar[int]
+    RETIRE_FIELD_NUMBER: _ClassVar[int]
+    PROFILE_FIELD_NUMBER: _ClassVar[int]
+    CANCEL_PROFILE_FIELD_NUMBER: _ClassVar[int]
+    PREPARE_ENVIRONMENT_FIELD_NUMBER: _ClassVar[int]
+    welcome: Welcome
+    directive: _types_pb2.Directive
+    activate: ActivateRequest
+    retire: RetireRequest
+    profile: ProfileRequest
+    cancel_profile: CancelProfileRequest
+    prepare_environment: PrepareEnvironmentRequest
+    def __init__(self, welcome: _Optional[_Union[Welcome, _Mapping]] = ..., directive: _Optional[_Union[_types_pb2.Directive, _Mapping]] = ..., activate: _Optional[_Union[ActivateRequest, _Mapping]] = ..., retire: _Optional[_Union[RetireRequest, _Mapping]] = ..., profile: _Optional[_Union[ProfileRequest, _Mapping]] = ..., cancel_profile: _Optional[_Union[CancelProfileRequest, _Mapping]] = ..., prepare_environment: _Optional[_Union[PrepareEnvironmentRequest, _Mapping]] = ...) -> None: ...
+
+class Hello(_message.Message):
+    __slots__ = ("fingerprint", "session_id", "generation_status")
+    FINGERPRINT_FIELD_NUMBER: _ClassVar[int]
+    SESSION_ID_FIELD_NUMBER: _ClassVar[int]
+    GENERATION_STATUS_FIELD_NUMBER: _ClassVar[int]
+    fingerprint: _types_pb2.Fingerprint
+    session_id: str
+    generation_status: GenerationStatus
+    def __init__(self, fingerprint: _Optional[_Union[_types_pb2.Fingerprint, _Mapping]] = ..., session_id: _Optional[str] = ..., generation_status: _Optional[_Union[GenerationStatus, _Mapping]] = ...) -> None: ...
+
+class Welcome(_message.Message):
+    __slots__ = ("epoch", "heartbeat_period_s")
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
+    HEARTBEAT_PERIOD_S_FIELD_NUMBER: _ClassVar[int]
+    epoch: int
+    heartbeat_period_s: float
+    def __init__(self, epoch: _Optional[int] = ..., heartbeat_period_s: _Optional[float] = ...) -> None: ...
+
+class Heartbeat(_message.Message):
+    __slots__ = ("sequence",)
+    SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    sequence: int
+    def __init__(self, sequence: _Optional[int] = ...) -> None: ...
+
+class DirectiveAnswer(_message.Message):
+    __slots__ = ("epoch", "generation", "verdict", "reason")
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
+    GENERATION_FIELD_NUMBER: _ClassVar[int]
+    VERDICT_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    epoch: int
+    generation: int
+    verdict: DirectiveVerdict
+    reason: str
+    def __init__(self, epoch: _Optional[int] = ..., generation: _Optional[int] = ..., verdict: _Optional[_Union[DirectiveVerdict, str]] = ..., reason: _Optional[str] = ...) -> None: ...
+
+class GenerationStatus(_message.Message):
+    __slots__ = ("epoch", "generation", "digest", "phase", "reason", "active_generation", "pids")
+    class PidsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: ReplicaPids
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[_Union[ReplicaPids, _Mapping]] = ...) -> None: ...
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
+    GENERATION_FIELD_NUMBER: _ClassVar[int]
+    DIGEST_FIELD_NUMBER: _ClassVar[int]
+    PHASE_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    ACTIVE_GENERATION_FIELD_NUMBER: _ClassVar[int]
+    PIDS_FIELD_NUMBER: _ClassVar[int]
+    epoch: int
+    generation: int
+    digest: str
+    phase: GenerationPhase
+    reason: str
+    active_generation: int
+    pids: _containers.MessageMap[str, ReplicaPids]
+    def __init__(self, epoch: _Optional[int] = ..., generation: _Optional[int] = ..., digest: _Optional[str] = ..., phase: _Optional[_Union[GenerationPhase, str]] = ..., reason: _Optional[str] = ..., active_generation: _Optional[int] = ..., pids: _Optional[_Mapping[str, ReplicaPids]] = ...) -> None: ...
+
+class ReplicaPids(_message.Message):
+    __slots__ = ("pids",)
+    PIDS_FIELD_NUMBER: _ClassVar[int]
+    pids: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, pids: _Optional[_Iterable[int]] = ...) -> None: ...
+
+class ActivateRequest(_message.Message):
+    __slots__ = ("epoch", "generation")
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
+    GENERATION_FIELD_NUMBER: _ClassVar[int]
+    epoch: int
+    generation: int
+    def __init__(self, epoch: _Optional[int] = ..., generation: _Optional[int] = ...) -> None: ...
+
+class RetireRequest(_message.Message):
+    __slots__ = ("epoch", "below_generation")
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
+    BELOW_GENERATION_FIELD_NUMBER: _ClassVar[int]
+    epoch: int
+    below_generation: int
+    def __init__(self, epoch: _Optional[int] = ..., below_generation: _Optional[int] = ...) -> None: ...
+
+class Telemetry(_message.Message):
+    __slots__ = ("sequence", "queries", "operators")
+    SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    QUERIES_FIELD_NUMBER: _ClassVar[int]
+    OPERATORS_FIELD_NUMBER: _ClassVar[int]
+    sequence: int
+    queries: _containers.RepeatedCompositeFieldContainer[_types_pb2.QueryWindow]
+    operators: _containers.RepeatedCompositeFieldContainer[_types_pb2.OperatorWindow]
+    def __init__(self, sequence: _Optional[int] = ..., queries: _Optional[_Iterable[_Union[_types_pb2.QueryWindow, _Mapping]]] = ..., operators: _Optional[_Iterable[_Union[_types_pb2.OperatorWindow, _Mapping]]] = ...) -> None: ...
+
+class PrepareEnvironmentRequest(_message.Message):
+    __slots__ = ("environment_digest", "bundle_digest")
+    ENVIRONMENT_DIGEST_FIELD_NUMBER: _ClassVar[int]
+    BUNDLE_DIGEST_FIELD_NUMBER: _ClassVar[int]
+    environment_digest: str
+    bundle_digest: str
+    def __init__(self, environment_digest: _Optional[str] = ..., bundle_digest: _Optional[str] = ...) -> None: ...
+
+class EnvironmentStatus(_message.Message):
+    __slots__ = ("environment",)
+    ENVIRONMENT_FIELD_NUMBER: _ClassVar[int]
+    environment: _types_pb2.Environment
+    def __init__(self, environment: _Optional[_Union[_types_pb2.Environment, _Mapping]] = ...) -> None: ...
+
+class ProfileRequest(_message.Message):
+    __slots__ = ("id", "pipeline_id", "bundle_digest", "environment_digest", "content_digest", "configurations", "sample_indices", "score", "parallelism", "budget_s")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    PIPELINE_ID_FIELD_NUMBER: _ClassVar[int]
+    BUNDLE_DIGEST_FIELD_NUMBER: _ClassVar[int]
+    ENVIRONMENT_DIGEST_FIELD_NUMBER: _ClassVar[int]
+    CONTENT_DIGEST_FIELD_NUMBER: _ClassVar[int]
+    CONFIGURATIONS_FIELD_NUMBER: _ClassVar[int]
+    SAMPLE_INDICES_FIELD_NUMBER: _ClassVar[int]
+    SCORE_FIELD_NUMBER: _ClassVar[int]
+    PARALLELISM_FIELD_NUMBER: _ClassVar[int]
+    BUDGET_S_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    pipeline_id: str
+    bundle_digest: str
+    environment_digest: str
+    content_digest: str
+    configurations: _containers.RepeatedCompositeFieldContainer[_types_pb2.Configuration]
+    sample_indices: _containers.RepeatedScalarFieldContainer[int]
+    score: bool
+    parallelism: int
+    budget_s: float
+    def __init__(self, id: _Optional[str] = ..., pipeline_id: _Optional[str] = ..., bundle_digest: _Optional[str] = ..., environment_digest: _Optional[str] = ..., content_digest: _Optional[str] = ..., configurations: _Optional[_Iterable[_Union[_types_pb2.Configuration, _Mapping]]] = ..., sample_indices: _Optional[_Iterable[int]] = ..., score: _Optional[bool] = ..., parallelism: _Optional[int] = ..., budget_s: _Optional[float] = ...) -> None: ...
+
+class CancelProfileRequest(_message.Message):
+    __slots__ = ("id",)
+    ID_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    def __init__(self, id: _Optional[str] = ...) -> None: ...
+
+class ProfileProgress(_message.Message):
+    __slots__ = ("id", "samples_done", "samples_total", "operator_s")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    SAMPLES_DONE_FIELD_NUMBER: _ClassVar[int]
+    SAMPLES_TOTAL_FIELD_NUMBER: _ClassVar[int]
+    OPERATOR_S_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    samples_done: int
+    samples_total: int
+    operator_s: float
+    def __init__(self, id: _Optional[str] = ..., samples_done: _Optional[int] = ..., samples_total: _Optional[int] = ..., operator_s: _Optional[float] = ...) -> None: ...
+
+class OperatorSample(_message.Message):
+    __slots__ = ("operator_id", "cpu_ms", "wall_ms", "output_bytes", "cached")
+    OPERATOR_ID_FIELD_NUMBER: _ClassVar[int]
+    CPU_MS_FIELD_NUMBER: _ClassVar[int]
+    WALL_MS_FIELD_NUMBER: _ClassVar[int]
+    OUTPUT_BYTES_FIELD_NUMBER: _ClassVar[int]
+    CACHED_FIELD_NUMBER: _ClassVar[int]
+    operator_id: str
+    cpu_ms: float
+    wall_ms: float
+    output_bytes: int
+    cached: bool
+    def __init__(self, operator_id: _Optional[str] = ..., cpu_ms: _Optional[float] = ..., wall_ms: _Optional[float] = ..., output_bytes: _Optional[int] = ..., cached: _Optional[bool] = ...) -> None: ...
+
+class SampleResult(_message.Message):
+    __slots__ = ("sample_index", "score_ratio", "operators")
+    SAMPLE_INDEX_FIELD_NUMBER: _ClassVar[int]
+    SCORE_RATIO_FIELD_NUMBER: _ClassVar[int]
+    OPERATORS_FIELD_NUMBER: _ClassVar[int]
+    sample_index: int
+    score_ratio: float
+    operators: _containers.RepeatedCompositeFieldContainer[OperatorSample]
+    def __init__(self, sample_index: _Optional[int] = ..., score_ratio: _Optional[float] = ..., operators: _Optional[_Iterable[_Union[OperatorSample, _Mapping]]] = ...) -> None: ...
+
+class ConfigurationProfile(_message.Message):
+    __slots__ = ("configuration", "samples", "memory_bytes", "source_bytes")
+    class MemoryBytesEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: int
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
+    CONFIGURATION_FIELD_NUMBER: _ClassVar[int]
+    SAMPLES_FIELD_NUMBER: _ClassVar[int]
+    MEMORY_BYTES_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    configuration: _types_pb2.Configuration
+    samples: _containers.RepeatedCompositeFieldContainer[SampleResult]
+    memory_bytes: _containers.ScalarMap[str, int]
+    source_bytes: int
+    def __init__(self, configuration: _Optional[_Union[_types_pb2.Configuration, _Mapping]] = ..., samples: _Optional[_Iterable[_Union[SampleResult, _Mapping]]] = ..., memory_bytes: _Optional[_Mapping[str, int]] = ..., source_bytes: _Optional[int] = ...) -> None: ...
+
+class ProfileReport(_message.Message):
+    __slots__ = ("id", "configurations", "done", "error")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    CONFIGURATIONS_FIELD_NUMBER: _ClassVar[int]
+    DONE_FIELD_NUMBER: _ClassVar[int]
+    ERROR_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    configurations: _containers.RepeatedCompositeFieldContainer[ConfigurationProfile]
+    done: bool
+    error: str
+    def __init__(self, id: _Optional[str] = ..., configurations: _Optional[_Iterable[_Union[ConfigurationProfile, _Mapping]]] = ..., done: _Optional[bool] = ..., error: _Optional[str] = ...) -> None: ...
+
+class FetchBlobRequest(_message.Message):
+    __slots__ = ("digest",)
+    DIGEST_FIELD_NUMBER: _ClassVar[int]
+    digest: str
+    def __init__(self, digest: _Optional[str] = ...) -> None: ...
+
+class FetchBlobResponse(_message.Message):
+    __slots__ = ("chunk", "total_bytes")
+    CHUNK_FIELD_NUMBER: _ClassVar[int]
+    TOTAL_BYTES_FIELD_NUMBER: _ClassVar[int]
+    chunk: bytes
+    total_bytes: int
+    def __init__(self, chunk: _Optional[bytes] = ..., total_bytes: _Optional[int] = ...) -> None: ...

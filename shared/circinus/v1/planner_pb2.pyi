@@ -1,0 +1,365 @@
+import datetime
+
+from circinus.v1 import types_pb2 as _types_pb2
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class QueryPhase(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    QUERY_PHASE_UNSPECIFIED: _ClassVar[QueryPhase]
+    QUERY_PHASE_PENDING: _ClassVar[QueryPhase]
+    QUERY_PHASE_PROFILING: _ClassVar[QueryPhase]
+    QUERY_PHASE_PLACED: _ClassVar[QueryPhase]
+    QUERY_PHASE_UNPLACED: _ClassVar[QueryPhase]
+QUERY_PHASE_UNSPECIFIED: QueryPhase
+QUERY_PHASE_PENDING: QueryPhase
+QUERY_PHASE_PROFILING: QueryPhase
+QUERY_PHASE_PLACED: QueryPhase
+QUERY_PHASE_UNPLACED: QueryPhase
+
+class GetStatusRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class GetStatusResponse(_message.Message):
+    __slots__ = ("planner_version", "epoch", "generation", "activity", "devices_connected", "devices_known", "queries_placed", "queries_unplaced", "queries_pending", "started_at")
+    PLANNER_VERSION_FIELD_NUMBER: _ClassVar[int]
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
+    GENERATION_FIELD_NUMBER: _ClassVar[int]
+    ACTIVITY_FIELD_NUMBER: _ClassVar[int]
+    DEVICES_CONNECTED_FIELD_NUMBER: _ClassVar[int]
+    DEVICES_KNOWN_FIELD_NUMBER: _ClassVar[int]
+    QUERIES_PLACED_FIELD_NUMBER: _ClassVar[int]
+    QUERIES_UNPLACED_FIELD_NUMBER: _ClassVar[int]
+    QUERIES_PENDING_FIELD_NUMBER: _ClassVar[int]
+    STARTED_AT_FIELD_NUMBER: _ClassVar[int]
+    planner_version: str
+    epoch: int
+    generation: int
+    activity: str
+    devices_connected: int
+    devices_known: int
+    queries_placed: int
+    queries_unplaced: int
+    queries_pending: int
+    started_at: _timestamp_pb2.Timestamp
+    def __init__(self, planner_version: _Optional[str] = ..., epoch: _Optional[int] = ..., generation: _Optional[int] = ..., activity: _Optional[str] = ..., devices_connected: _Optional[int] = ..., devices_known: _Optional[int] = ..., queries_placed: _Optional[int] = ..., queries_unplaced: _Optional[int] = ..., queries_pending: _Optional[int] = ..., started_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
+class DeviceState(_message.Message):
+    __slots__ = ("fingerprint", "connected", "accepted_generation", "active_generation", "generation_phase", "reason", "last_seen_at", "pids")
+    class PidsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: int
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
+    FINGERPRINT_FIELD_NUMBER: _ClassVar[int]
+    CONNECTED_FIELD_NUMBER: _ClassVar[int]
+    ACCEPTED_GENERATION_FIELD_NUMBER: _ClassVar[int]
+    ACTIVE_GENERATION_FIELD_NUMBER: _ClassVar[int]
+    GENERATION_PHASE_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    LAST_SEEN_AT_FIELD_NUMBER: _ClassVar[int]
+    PIDS_FIELD_NUMBER: _ClassVar[int]
+    fingerprint: _types_pb2.Fingerprint
+    connected: bool
+    accepted_generation: int
+    active_generation: int
+    generation_phase: str
+    reason: str
+    last_seen_at: _timestamp_pb2.Timestamp
+    pids: _containers.ScalarMap[str, int]
+    def __init__(self, fingerprint: _Optional[_Union[_types_pb2.Fingerprint, _Mapping]] = ..., connected: _Optional[bool] = ..., accepted_generation: _Optional[int] = ..., active_generation: _Optional[int] = ..., generation_phase: _Optional[str] = ..., reason: _Optional[str] = ..., last_seen_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., pids: _Optional[_Mapping[str, int]] = ...) -> None: ...
+
+class ListDevicesRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class ListDevicesResponse(_message.Message):
+    __slots__ = ("devices",)
+    DEVICES_FIELD_NUMBER: _ClassVar[int]
+    devices: _containers.RepeatedCompositeFieldContainer[DeviceState]
+    def __init__(self, devices: _Optional[_Iterable[_Union[DeviceState, _Mapping]]] = ...) -> None: ...
+
+class UploadBlobRequest(_message.Message):
+    __slots__ = ("digest", "total_bytes", "chunk")
+    DIGEST_FIELD_NUMBER: _ClassVar[int]
+    TOTAL_BYTES_FIELD_NUMBER: _ClassVar[int]
+    CHUNK_FIELD_NUMBER: _ClassVar[int]
+    digest: str
+    total_bytes: int
+    chunk: bytes
+    def __init__(self, digest: _Optional[str] = ..., total_bytes: _Optional[int] = ..., chunk: _Optional[bytes] = ...) -> None: ...
+
+class UploadBlobResponse(_message.Message):
+    __slots__ = ("existed",)
+    EXISTED_FIELD_NUMBER: _ClassVar[int]
+    existed: bool
+    def __init__(self, existed: _Optional[bool] = ...) -> None: ...
+
+class ContentRef(_message.Message):
+    __slots__ = ("name", "digest", "samples")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    DIGEST_FIELD_NUMBER: _ClassVar[int]
+    SAMPLES_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    digest: str
+    samples: int
+    def __init__(self, name: _Optional[str] = ..., digest: _Optional[str] = ..., samples: _Optional[int] = ...) -> None: ...
+
+class AddPipelineRequest(_message.Message):
+    __slots__ = ("spec_yaml", "bundle_digest", "contents")
+    SPEC_YAML_FIELD_NUMBER: _ClassVar[int]
+    BUNDLE_DIGEST_FIELD_NUMBER: _ClassVar[int]
+    CONTENTS_FIELD_NUMBER: _ClassVar[int]
+    spec_yaml: str
+    bundle_digest: str
+    contents: _containers.RepeatedCompositeFieldContainer[ContentRef]
+    def __init__(self, spec_yaml: _Optional[str] = ..., bundle_digest: _Optional[str] = ..., contents: _Optional[_Iterable[_Union[ContentRef, _Mapping]]] = ...) -> None: ...
+
+class AddPipelineResponse(_message.Message):
+    __slots__ = ("pipeline_id",)
+    PIPELINE_ID_FIELD_NUMBER: _ClassVar[int]
+    pipeline_id: str
+    def __init__(self, pipeline_id: _Optional[str] = ...) -> None: ...
+
+class PipelineState(_message.Message):
+    __slots__ = ("id", "bundle_digest", "environment_digest", "contents", "operator_ids", "configurations", "queries")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    BUNDLE_DIGEST_FIELD_NUMBER: _ClassVar[int]
+    ENVIRONMENT_DIGEST_FIELD_NUMBER: _ClassVar[int]
+    CONTENTS_FIELD_NUMBER: _ClassVar[int]
+    OPERATOR_IDS_FIELD_NUMBER: _ClassVar[int]
+    CONFIGURATIONS_FIELD_NUMBER: _ClassVar[int]
+    QUERIES_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    bundle_digest: str
+    environment_digest: str
+    contents: _containers.RepeatedCompositeFieldContainer[ContentRef]
+    operator_ids: _containers.RepeatedScalarFieldContainer[str]
+    configurations: int
+    queries: int
+    def __init__(self, id: _Optional[str] = ..., bundle_digest: _Optional[str] = ..., environment_digest: _Optional[str] = ..., contents: _Optional[_Iterable[_Union[ContentRef, _Mapping]]] = ..., operator_ids: _Optional[_Iterable[str]] = ..., configurations: _Optional[int] = ..., queries: _Optional[int] = ...) -> None: ...
+
+class ListPipelinesRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class ListPipelinesResponse(_message.Message):
+    __slots__ = ("pipelines",)
+    PIPELINES_FIELD_NUMBER: _ClassVar[int]
+    pipelines: _containers.RepeatedCompositeFieldContainer[PipelineState]
+    def __init__(self, pipelines: _Optional[_Iterable[_Union[PipelineState, _Mapping]]] = ...) -> None: ...
+
+class RemovePipelineRequest(_message.Message):
+    __slots__ = ("pipeline_id",)
+    PIPELINE_ID_FIELD_NUMBER: _ClassVar[int]
+    pipeline_id: str
+    def __init__(self, pipeline_id: _Optional[str] = ...) -> None: ...
+
+class RemovePipelineResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class SubmitQueriesRequest(_message.Message):
+    __slots__ = ("queries",)
+    QUERIES_FIELD_NUMBER: _ClassVar[int]
+    queries: _containers.RepeatedCompositeFieldContainer[_types_pb2.Query]
+    def __init__(self, queries: _Optional[_Iterable[_Union[_types_pb2.Query, _Mapping]]] = ...) -> None: ...
+
+class SubmitQueriesResponse(_message.Message):
+    __slots__ = ("query_ids",)
+    QUERY_IDS_FIELD_NUMBER: _ClassVar[int]
+    query_ids: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, query_ids: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class QueryState(_message.Message):
+    __slots__ = ("query", "phase", "reason", "plan", "generation", "serving")
+    QUERY_FIELD_NUMBER: _ClassVar[int]
+    PHASE_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    PLAN_FIELD_NUMBER: _ClassVar[int]
+    GENERATION_FIELD_NUMBER: _ClassVar[int]
+    SERVING_FIELD_NUMBER: _ClassVar[int]
+    query: _types_pb2.Query
+    phase: QueryPhase
+    reason: str
+    plan: _types_pb2.Plan
+    generation: int
+    serving: bool
+    def __init__(self, query: _Optional[_Union[_types_pb2.Query, _Mapping]] = ..., phase: _Optional[_Union[QueryPhase, str]] = ..., reason: _Optional[str] = ..., plan: _Optional[_Union[_types_pb2.Plan, _Mapping]] = ..., generation: _Optional[int] = ..., serving: _Optional[bool] = ...) -> None: ...
+
+class ListQueriesRequest(_message.Message):
+    __slots__ = ("query_id",)
+    QUERY_ID_FIELD_NUMBER: _ClassVar[int]
+    query_id: str
+    def __init__(self, query_id: _Optional[str] = ...) -> None: ...
+
+class ListQueriesResponse(_message.Message):
+    __slots__ = ("queries",)
+    QUERIES_FIELD_NUMBER: _ClassVar[int]
+    queries: _containers.RepeatedCompositeFieldContainer[QueryState]
+    def __init__(self, queries: _Optional[_Iterable[_Union[QueryState, _Mapping]]] = ...) -> None: ...
+
+class RemoveQueryRequest(_message.Message):
+    __slots__ = ("query_id",)
+    QUERY_ID_FIELD_NUMBER: _ClassVar[int]
+    query_id: str
+    def __init__(self, query_id: _Optional[str] = ...) -> None: ...
+
+class RemoveQueryResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class Unplaced(_message.Message):
+    __slots__ = ("query_id", "reason")
+    QUERY_ID_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    query_id: str
+    reason: str
+    def __init__(self, query_id: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
+
+class SelectionSummary(_message.Message):
+    __slots__ = ("plans", "unplaced", "goodput_per_s", "goodput_bound_per_s", "gap_ratio", "cost_per_h", "cost_bound_per_h", "cost_gap_ratio", "solver_status", "solver_s", "pending")
+    PLANS_FIELD_NUMBER: _ClassVar[int]
+    UNPLACED_FIELD_NUMBER: _ClassVar[int]
+    GOODPUT_PER_S_FIELD_NUMBER: _ClassVar[int]
+    GOODPUT_BOUND_PER_S_FIELD_NUMBER: _ClassVar[int]
+    GAP_RATIO_FIELD_NUMBER: _ClassVar[int]
+    COST_PER_H_FIELD_NUMBER: _ClassVar[int]
+    COST_BOUND_PER_H_FIELD_NUMBER: _ClassVar[int]
+    COST_GAP_RATIO_FIELD_NUMBER: _ClassVar[int]
+    SOLVER_STATUS_FIELD_NUMBER: _ClassVar[int]
+    SOLVER_S_FIELD_NUMBER: _ClassVar[int]
+    PENDING_FIELD_NUMBER: _ClassVar[int]
+    plans: _containers.RepeatedCompositeFieldContainer[_types_pb2.Plan]
+    unplaced: _containers.RepeatedCompositeFieldContainer[Unplaced]
+    goodput_per_s: float
+    goodput_bound_per_s: float
+    gap_ratio: float
+    cost_per_h: float
+    cost_bound_per_h: float
+    cost_gap_ratio: float
+    solver_status: str
+    solver_s: float
+    pending: _containers.RepeatedCompositeFieldContainer[Unplaced]
+    def __init__(self, plans: _Optional[_Iterable[_Union[_types_pb2.Plan, _Mapping]]] = ..., unplaced: _Optional[_Iterable[_Union[Unplaced, _Mapping]]] = ..., goodput_per_s: _Optional[float] = ..., goodput_bound_per_s: _Optional[float] = ..., gap_ratio: _Optional[float] = ..., cost_per_h: _Optional[float] = ..., cost_bound_per_h: _Optional[float] = ..., cost_gap_ratio: _Optional[float] = ..., solver_status: _Optional[str] = ..., solver_s: _Optional[float] = ..., pending: _Optional[_Iterable[_Union[Unplaced, _Mapping]]] = ...) -> None: ...
+
+class PlanSelectionRequest(_message.Message):
+    __slots__ = ("extra_queries",)
+    EXTRA_QUERIES_FIELD_NUMBER: _ClassVar[int]
+    extra_queries: _containers.RepeatedCompositeFieldContainer[_types_pb2.Query]
+    def __init__(self, extra_queries: _Optional[_Iterable[_Union[_types_pb2.Query, _Mapping]]] = ...) -> None: ...
+
+class PlanSelectionResponse(_message.Message):
+    __slots__ = ("selection",)
+    SELECTION_FIELD_NUMBER: _ClassVar[int]
+    selection: SelectionSummary
+    def __init__(self, selection: _Optional[_Union[SelectionSummary, _Mapping]] = ...) -> None: ...
+
+class WatchProgressRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class WatchProgressResponse(_message.Message):
+    __slots__ = ("activity", "profiles", "generation", "settled", "message")
+    ACTIVITY_FIELD_NUMBER: _ClassVar[int]
+    PROFILES_FIELD_NUMBER: _ClassVar[int]
+    GENERATION_FIELD_NUMBER: _ClassVar[int]
+    SETTLED_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    activity: str
+    profiles: _containers.RepeatedCompositeFieldContainer[ProfileTask]
+    generation: int
+    settled: bool
+    message: str
+    def __init__(self, activity: _Optional[str] = ..., profiles: _Optional[_Iterable[_Union[ProfileTask, _Mapping]]] = ..., generation: _Optional[int] = ..., settled: _Optional[bool] = ..., message: _Optional[str] = ...) -> None: ...
+
+class ProfileTask(_message.Message):
+    __slots__ = ("id", "device_id", "pipeline_id", "content", "accuracy", "samples_done", "samples_total", "elapsed_s", "eta_s")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    DEVICE_ID_FIELD_NUMBER: _ClassVar[int]
+    PIPELINE_ID_FIELD_NUMBER: _ClassVar[int]
+    CONTENT_FIELD_NUMBER: _ClassVar[int]
+    ACCURACY_FIELD_NUMBER: _ClassVar[int]
+    SAMPLES_DONE_FIELD_NUMBER: _ClassVar[int]
+    SAMPLES_TOTAL_FIELD_NUMBER: _ClassVar[int]
+    ELAPSED_S_FIELD_NUMBER: _ClassVar[int]
+    ETA_S_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    device_id: str
+    pipeline_id: str
+    content: str
+    accuracy: bool
+    samples_done: int
+    samples_total: int
+    elapsed_s: float
+    eta_s: float
+    def __init__(self, id: _Optional[str] = ..., device_id: _Optional[str] = ..., pipeline_id: _Optional[str] = ..., content: _Optional[str] = ..., accuracy: _Optional[bool] = ..., samples_done: _Optional[int] = ..., samples_total: _Optional[int] = ..., elapsed_s: _Optional[float] = ..., eta_s: _Optional[float] = ...) -> None: ...
+
+class GetLedgerRequest(_message.Message):
+    __slots__ = ("since",)
+    SINCE_FIELD_NUMBER: _ClassVar[int]
+    since: _timestamp_pb2.Timestamp
+    def __init__(self, since: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
+class LedgerEntry(_message.Message):
+    __slots__ = ("query_id", "generation", "duration_s", "emitted", "answered", "late", "dropped", "failed", "causes", "latency_p50_ms", "latency_p95_ms", "accuracy_ratio", "scored", "item_goodput_per_s", "plan", "predicted_accuracy_ratio", "planned_item_goodput_per_s", "operators")
+    class CausesEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: int
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
+    QUERY_ID_FIELD_NUMBER: _ClassVar[int]
+    GENERATION_FIELD_NUMBER: _ClassVar[int]
+    DURATION_S_FIELD_NUMBER: _ClassVar[int]
+    EMITTED_FIELD_NUMBER: _ClassVar[int]
+    ANSWERED_FIELD_NUMBER: _ClassVar[int]
+    LATE_FIELD_NUMBER: _ClassVar[int]
+    DROPPED_FIELD_NUMBER: _ClassVar[int]
+    FAILED_FIELD_NUMBER: _ClassVar[int]
+    CAUSES_FIELD_NUMBER: _ClassVar[int]
+    LATENCY_P50_MS_FIELD_NUMBER: _ClassVar[int]
+    LATENCY_P95_MS_FIELD_NUMBER: _ClassVar[int]
+    ACCURACY_RATIO_FIELD_NUMBER: _ClassVar[int]
+    SCORED_FIELD_NUMBER: _ClassVar[int]
+    ITEM_GOODPUT_PER_S_FIELD_NUMBER: _ClassVar[int]
+    PLAN_FIELD_NUMBER: _ClassVar[int]
+    PREDICTED_ACCURACY_RATIO_FIELD_NUMBER: _ClassVar[int]
+    PLANNED_ITEM_GOODPUT_PER_S_FIELD_NUMBER: _ClassVar[int]
+    OPERATORS_FIELD_NUMBER: _ClassVar[int]
+    query_id: str
+    generation: int
+    duration_s: float
+    emitted: int
+    answered: int
+    late: int
+    dropped: int
+    failed: int
+    causes: _containers.ScalarMap[str, int]
+    latency_p50_ms: float
+    latency_p95_ms: float
+    accuracy_ratio: float
+    scored: int
+    item_goodput_per_s: float
+    plan: _types_pb2.Plan
+    predicted_accuracy_ratio: _types_pb2.Interval
+    planned_item_goodput_per_s: float
+    operators: _containers.RepeatedCompositeFieldContainer[_types_pb2.OperatorWindow]
+    def __init__(self, query_id: _Optional[str] = ..., generation: _Optional[int] = ..., duration_s: _Optional[float] = ..., emitted: _Optional[int] = ..., answered: _Optional[int] = ..., late: _Optional[int] = ..., dropped: _Optional[int] = ..., failed: _Optional[int] = ..., causes: _Optional[_Mapping[str, int]] = ..., latency_p50_ms: _Optional[float] = ..., latency_p95_ms: _Optional[float] = ..., accuracy_ratio: _Optional[float] = ..., scored: _Optional[int] = ..., item_goodput_per_s: _Optional[float] = ..., plan: _Optional[_Union[_types_pb2.Plan, _Mapping]] = ..., predicted_accuracy_ratio: _Optional[_Union[_types_pb2.Interval, _Mapping]] = ..., planned_item_goodput_per_s: _Optional[float] = ..., operators: _Optional[_Iterable[_Union[_types_pb2.OperatorWindow, _Mapping]]] = ...) -> None: ...
+
+class GetLedgerResponse(_message.Message):
+    __slots__ = ("entries",)
+    ENTRIES_FIELD_NUMBER: _ClassVar[int]
+    entries: _containers.RepeatedCompositeFieldContainer[LedgerEntry]
+    def __init__(self, entries: _Optional[_Iterable[_Union[LedgerEntry, _Mapping]]] = ...) -> None: ...

@@ -1,0 +1,471 @@
+import datetime
+
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class Tier(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    TIER_UNSPECIFIED: _ClassVar[Tier]
+    TIER_EDGE: _ClassVar[Tier]
+    TIER_CLOUD: _ClassVar[Tier]
+TIER_UNSPECIFIED: Tier
+TIER_EDGE: Tier
+TIER_CLOUD: Tier
+
+class KnobValue(_message.Message):
+    __slots__ = ("text", "integer", "real", "flag")
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    INTEGER_FIELD_NUMBER: _ClassVar[int]
+    REAL_FIELD_NUMBER: _ClassVar[int]
+    FLAG_FIELD_NUMBER: _ClassVar[int]
+    text: str
+    integer: int
+    real: float
+    flag: bool
+    def __init__(self, text: _Optional[str] = ..., integer: _Optional[int] = ..., real: _Optional[float] = ..., flag: _Optional[bool] = ...) -> None: ...
+
+class Configuration(_message.Message):
+    __slots__ = ("values",)
+    class ValuesEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: KnobValue
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[_Union[KnobValue, _Mapping]] = ...) -> None: ...
+    VALUES_FIELD_NUMBER: _ClassVar[int]
+    values: _containers.MessageMap[str, KnobValue]
+    def __init__(self, values: _Optional[_Mapping[str, KnobValue]] = ...) -> None: ...
+
+class Field(_message.Message):
+    __slots__ = ("tensor", "data", "text", "real", "integer", "flag")
+    TENSOR_FIELD_NUMBER: _ClassVar[int]
+    DATA_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    REAL_FIELD_NUMBER: _ClassVar[int]
+    INTEGER_FIELD_NUMBER: _ClassVar[int]
+    FLAG_FIELD_NUMBER: _ClassVar[int]
+    tensor: Tensor
+    data: bytes
+    text: str
+    real: float
+    integer: int
+    flag: bool
+    def __init__(self, tensor: _Optional[_Union[Tensor, _Mapping]] = ..., data: _Optional[bytes] = ..., text: _Optional[str] = ..., real: _Optional[float] = ..., integer: _Optional[int] = ..., flag: _Optional[bool] = ...) -> None: ...
+
+class Tensor(_message.Message):
+    __slots__ = ("dtype", "shape", "raw")
+    DTYPE_FIELD_NUMBER: _ClassVar[int]
+    SHAPE_FIELD_NUMBER: _ClassVar[int]
+    RAW_FIELD_NUMBER: _ClassVar[int]
+    dtype: str
+    shape: _containers.RepeatedScalarFieldContainer[int]
+    raw: bytes
+    def __init__(self, dtype: _Optional[str] = ..., shape: _Optional[_Iterable[int]] = ..., raw: _Optional[bytes] = ...) -> None: ...
+
+class Payload(_message.Message):
+    __slots__ = ("fields",)
+    class FieldsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: Field
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[_Union[Field, _Mapping]] = ...) -> None: ...
+    FIELDS_FIELD_NUMBER: _ClassVar[int]
+    fields: _containers.MessageMap[str, Field]
+    def __init__(self, fields: _Optional[_Mapping[str, Field]] = ...) -> None: ...
+
+class Sample(_message.Message):
+    __slots__ = ("payload", "truth")
+    PAYLOAD_FIELD_NUMBER: _ClassVar[int]
+    TRUTH_FIELD_NUMBER: _ClassVar[int]
+    payload: Payload
+    truth: Payload
+    def __init__(self, payload: _Optional[_Union[Payload, _Mapping]] = ..., truth: _Optional[_Union[Payload, _Mapping]] = ...) -> None: ...
+
+class SampleSet(_message.Message):
+    __slots__ = ("pipeline_id", "content", "samples")
+    PIPELINE_ID_FIELD_NUMBER: _ClassVar[int]
+    CONTENT_FIELD_NUMBER: _ClassVar[int]
+    SAMPLES_FIELD_NUMBER: _ClassVar[int]
+    pipeline_id: str
+    content: str
+    samples: _containers.RepeatedCompositeFieldContainer[Sample]
+    def __init__(self, pipeline_id: _Optional[str] = ..., content: _Optional[str] = ..., samples: _Optional[_Iterable[_Union[Sample, _Mapping]]] = ...) -> None: ...
+
+class Link(_message.Message):
+    __slots__ = ("peer_device_id", "bandwidth_bit_per_s", "rtt_ms", "price_per_gb", "emulated")
+    PEER_DEVICE_ID_FIELD_NUMBER: _ClassVar[int]
+    BANDWIDTH_BIT_PER_S_FIELD_NUMBER: _ClassVar[int]
+    RTT_MS_FIELD_NUMBER: _ClassVar[int]
+    PRICE_PER_GB_FIELD_NUMBER: _ClassVar[int]
+    EMULATED_FIELD_NUMBER: _ClassVar[int]
+    peer_device_id: str
+    bandwidth_bit_per_s: int
+    rtt_ms: float
+    price_per_gb: float
+    emulated: bool
+    def __init__(self, peer_device_id: _Optional[str] = ..., bandwidth_bit_per_s: _Optional[int] = ..., rtt_ms: _Optional[float] = ..., price_per_gb: _Optional[float] = ..., emulated: _Optional[bool] = ...) -> None: ...
+
+class Accelerator(_message.Message):
+    __slots__ = ("kind", "model", "provider", "slots", "memory_bytes", "emulated")
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    PROVIDER_FIELD_NUMBER: _ClassVar[int]
+    SLOTS_FIELD_NUMBER: _ClassVar[int]
+    MEMORY_BYTES_FIELD_NUMBER: _ClassVar[int]
+    EMULATED_FIELD_NUMBER: _ClassVar[int]
+    kind: str
+    model: str
+    provider: str
+    slots: int
+    memory_bytes: int
+    emulated: bool
+    def __init__(self, kind: _Optional[str] = ..., model: _Optional[str] = ..., provider: _Optional[str] = ..., slots: _Optional[int] = ..., memory_bytes: _Optional[int] = ..., emulated: _Optional[bool] = ...) -> None: ...
+
+class Environment(_message.Message):
+    __slots__ = ("digest", "ready", "reason")
+    DIGEST_FIELD_NUMBER: _ClassVar[int]
+    READY_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    digest: str
+    ready: bool
+    reason: str
+    def __init__(self, digest: _Optional[str] = ..., ready: _Optional[bool] = ..., reason: _Optional[str] = ...) -> None: ...
+
+class Cpu(_message.Message):
+    __slots__ = ("model", "logical_cores", "max_frequency_mhz", "flags")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    LOGICAL_CORES_FIELD_NUMBER: _ClassVar[int]
+    MAX_FREQUENCY_MHZ_FIELD_NUMBER: _ClassVar[int]
+    FLAGS_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    logical_cores: int
+    max_frequency_mhz: float
+    flags: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, model: _Optional[str] = ..., logical_cores: _Optional[int] = ..., max_frequency_mhz: _Optional[float] = ..., flags: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class Fingerprint(_message.Message):
+    __slots__ = ("device_id", "tier", "site", "device_class", "cpu", "cores", "memory_bytes", "disk_free_bytes", "accelerators", "links", "price_per_h", "speed_ratio", "environments", "data_address", "agent_version")
+    DEVICE_ID_FIELD_NUMBER: _ClassVar[int]
+    TIER_FIELD_NUMBER: _ClassVar[int]
+    SITE_FIELD_NUMBER: _ClassVar[int]
+    DEVICE_CLASS_FIELD_NUMBER: _ClassVar[int]
+    CPU_FIELD_NUMBER: _ClassVar[int]
+    CORES_FIELD_NUMBER: _ClassVar[int]
+    MEMORY_BYTES_FIELD_NUMBER: _ClassVar[int]
+    DISK_FREE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    ACCELERATORS_FIELD_NUMBER: _ClassVar[int]
+    LINKS_FIELD_NUMBER: _ClassVar[int]
+    PRICE_PER_H_FIELD_NUMBER: _ClassVar[int]
+    SPEED_RATIO_FIELD_NUMBER: _ClassVar[int]
+    ENVIRONMENTS_FIELD_NUMBER: _ClassVar[int]
+    DATA_ADDRESS_FIELD_NUMBER: _ClassVar[int]
+    AGENT_VERSION_FIELD_NUMBER: _ClassVar[int]
+    device_id: str
+    tier: Tier
+    site: str
+    device_class: str
+    cpu: Cpu
+    cores: float
+    memory_bytes: int
+    disk_free_bytes: int
+    accelerators: _containers.RepeatedCompositeFieldContainer[Accelerator]
+    links: _containers.RepeatedCompositeFieldContainer[Link]
+    price_per_h: float
+    speed_ratio: float
+    environments: _containers.RepeatedCompositeFieldContainer[Environment]
+    data_address: str
+    agent_version: str
+    def __init__(self, device_id: _Optional[str] = ..., tier: _Optional[_Union[Tier, str]] = ..., site: _Optional[str] = ..., device_class: _Optional[str] = ..., cpu: _Optional[_Union[Cpu, _Mapping]] = ..., cores: _Optional[float] = ..., memory_bytes: _Optional[int] = ..., disk_free_bytes: _Optional[int] = ..., accelerators: _Optional[_Iterable[_Union[Accelerator, _Mapping]]] = ..., links: _Optional[_Iterable[_Union[Link, _Mapping]]] = ..., price_per_h: _Optional[float] = ..., speed_ratio: _Optional[float] = ..., environments: _Optional[_Iterable[_Union[Environment, _Mapping]]] = ..., data_address: _Optional[str] = ..., agent_version: _Optional[str] = ...) -> None: ...
+
+class Slo(_message.Message):
+    __slots__ = ("latency_ms", "percentile_ratio", "accuracy_ratio", "cost_per_h")
+    LATENCY_MS_FIELD_NUMBER: _ClassVar[int]
+    PERCENTILE_RATIO_FIELD_NUMBER: _ClassVar[int]
+    ACCURACY_RATIO_FIELD_NUMBER: _ClassVar[int]
+    COST_PER_H_FIELD_NUMBER: _ClassVar[int]
+    latency_ms: float
+    percentile_ratio: float
+    accuracy_ratio: float
+    cost_per_h: float
+    def __init__(self, latency_ms: _Optional[float] = ..., percentile_ratio: _Optional[float] = ..., accuracy_ratio: _Optional[float] = ..., cost_per_h: _Optional[float] = ...) -> None: ...
+
+class Query(_message.Message):
+    __slots__ = ("id", "pipeline_id", "content", "source_device_id", "rate_per_s", "weight", "slo")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    PIPELINE_ID_FIELD_NUMBER: _ClassVar[int]
+    CONTENT_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_DEVICE_ID_FIELD_NUMBER: _ClassVar[int]
+    RATE_PER_S_FIELD_NUMBER: _ClassVar[int]
+    WEIGHT_FIELD_NUMBER: _ClassVar[int]
+    SLO_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    pipeline_id: str
+    content: str
+    source_device_id: str
+    rate_per_s: float
+    weight: float
+    slo: Slo
+    def __init__(self, id: _Optional[str] = ..., pipeline_id: _Optional[str] = ..., content: _Optional[str] = ..., source_device_id: _Optional[str] = ..., rate_per_s: _Optional[float] = ..., weight: _Optional[float] = ..., slo: _Optional[_Union[Slo, _Mapping]] = ...) -> None: ...
+
+class Interval(_message.Message):
+    __slots__ = ("value", "low", "high")
+    VALUE_FIELD_NUMBER: _ClassVar[int]
+    LOW_FIELD_NUMBER: _ClassVar[int]
+    HIGH_FIELD_NUMBER: _ClassVar[int]
+    value: float
+    low: float
+    high: float
+    def __init__(self, value: _Optional[float] = ..., low: _Optional[float] = ..., high: _Optional[float] = ...) -> None: ...
+
+class Target(_message.Message):
+    __slots__ = ("device_id", "share_ratio")
+    DEVICE_ID_FIELD_NUMBER: _ClassVar[int]
+    SHARE_RATIO_FIELD_NUMBER: _ClassVar[int]
+    device_id: str
+    share_ratio: float
+    def __init__(self, device_id: _Optional[str] = ..., share_ratio: _Optional[float] = ...) -> None: ...
+
+class OperatorPlan(_message.Message):
+    __slots__ = ("operator_id", "device_id", "replicas", "share_ratio", "cores", "accelerator_slots", "accelerator_memory_bytes", "memory_bytes", "batch", "service_ms")
+    OPERATOR_ID_FIELD_NUMBER: _ClassVar[int]
+    DEVICE_ID_FIELD_NUMBER: _ClassVar[int]
+    REPLICAS_FIELD_NUMBER: _ClassVar[int]
+    SHARE_RATIO_FIELD_NUMBER: _ClassVar[int]
+    CORES_FIELD_NUMBER: _ClassVar[int]
+    ACCELERATOR_SLOTS_FIELD_NUMBER: _ClassVar[int]
+    ACCELERATOR_MEMORY_BYTES_FIELD_NUMBER: _ClassVar[int]
+    MEMORY_BYTES_FIELD_NUMBER: _ClassVar[int]
+    BATCH_FIELD_NUMBER: _ClassVar[int]
+    SERVICE_MS_FIELD_NUMBER: _ClassVar[int]
+    operator_id: str
+    device_id: str
+    replicas: int
+    share_ratio: float
+    cores: float
+    accelerator_slots: int
+    accelerator_memory_bytes: int
+    memory_bytes: int
+    batch: int
+    service_ms: float
+    def __init__(self, operator_id: _Optional[str] = ..., device_id: _Optional[str] = ..., replicas: _Optional[int] = ..., share_ratio: _Optional[float] = ..., cores: _Optional[float] = ..., accelerator_slots: _Optional[int] = ..., accelerator_memory_bytes: _Optional[int] = ..., memory_bytes: _Optional[int] = ..., batch: _Optional[int] = ..., service_ms: _Optional[float] = ...) -> None: ...
+
+class Plan(_message.Message):
+    __slots__ = ("query_id", "configuration", "operators", "latency_ms", "accuracy_ratio", "cost_per_h", "slo_probability_ratio", "item_goodput_per_s", "runner_up", "runner_up_cost_per_h", "latency_p50_ms")
+    QUERY_ID_FIELD_NUMBER: _ClassVar[int]
+    CONFIGURATION_FIELD_NUMBER: _ClassVar[int]
+    OPERATORS_FIELD_NUMBER: _ClassVar[int]
+    LATENCY_MS_FIELD_NUMBER: _ClassVar[int]
+    ACCURACY_RATIO_FIELD_NUMBER: _ClassVar[int]
+    COST_PER_H_FIELD_NUMBER: _ClassVar[int]
+    SLO_PROBABILITY_RATIO_FIELD_NUMBER: _ClassVar[int]
+    ITEM_GOODPUT_PER_S_FIELD_NUMBER: _ClassVar[int]
+    RUNNER_UP_FIELD_NUMBER: _ClassVar[int]
+    RUNNER_UP_COST_PER_H_FIELD_NUMBER: _ClassVar[int]
+    LATENCY_P50_MS_FIELD_NUMBER: _ClassVar[int]
+    query_id: str
+    configuration: Configuration
+    operators: _containers.RepeatedCompositeFieldContainer[OperatorPlan]
+    latency_ms: Interval
+    accuracy_ratio: Interval
+    cost_per_h: float
+    slo_probability_ratio: float
+    item_goodput_per_s: float
+    runner_up: str
+    runner_up_cost_per_h: float
+    latency_p50_ms: float
+    def __init__(self, query_id: _Optional[str] = ..., configuration: _Optional[_Union[Configuration, _Mapping]] = ..., operators: _Optional[_Iterable[_Union[OperatorPlan, _Mapping]]] = ..., latency_ms: _Optional[_Union[Interval, _Mapping]] = ..., accuracy_ratio: _Optional[_Union[Interval, _Mapping]] = ..., cost_per_h: _Optional[float] = ..., slo_probability_ratio: _Optional[float] = ..., item_goodput_per_s: _Optional[float] = ..., runner_up: _Optional[str] = ..., runner_up_cost_per_h: _Optional[float] = ..., latency_p50_ms: _Optional[float] = ...) -> None: ...
+
+class ReplicaSet(_message.Message):
+    __slots__ = ("key", "query_id", "pipeline_id", "operator_id", "bundle_digest", "environment_digest", "entry_point", "knobs", "replicas", "cores", "accelerator_slots", "accelerator_memory_bytes", "memory_bytes", "batch", "hang_ms", "inputs")
+    class KnobsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: KnobValue
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[_Union[KnobValue, _Mapping]] = ...) -> None: ...
+    KEY_FIELD_NUMBER: _ClassVar[int]
+    QUERY_ID_FIELD_NUMBER: _ClassVar[int]
+    PIPELINE_ID_FIELD_NUMBER: _ClassVar[int]
+    OPERATOR_ID_FIELD_NUMBER: _ClassVar[int]
+    BUNDLE_DIGEST_FIELD_NUMBER: _ClassVar[int]
+    ENVIRONMENT_DIGEST_FIELD_NUMBER: _ClassVar[int]
+    ENTRY_POINT_FIELD_NUMBER: _ClassVar[int]
+    KNOBS_FIELD_NUMBER: _ClassVar[int]
+    REPLICAS_FIELD_NUMBER: _ClassVar[int]
+    CORES_FIELD_NUMBER: _ClassVar[int]
+    ACCELERATOR_SLOTS_FIELD_NUMBER: _ClassVar[int]
+    ACCELERATOR_MEMORY_BYTES_FIELD_NUMBER: _ClassVar[int]
+    MEMORY_BYTES_FIELD_NUMBER: _ClassVar[int]
+    BATCH_FIELD_NUMBER: _ClassVar[int]
+    HANG_MS_FIELD_NUMBER: _ClassVar[int]
+    INPUTS_FIELD_NUMBER: _ClassVar[int]
+    key: str
+    query_id: str
+    pipeline_id: str
+    operator_id: str
+    bundle_digest: str
+    environment_digest: str
+    entry_point: str
+    knobs: _containers.MessageMap[str, KnobValue]
+    replicas: int
+    cores: float
+    accelerator_slots: int
+    accelerator_memory_bytes: int
+    memory_bytes: int
+    batch: int
+    hang_ms: float
+    inputs: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, key: _Optional[str] = ..., query_id: _Optional[str] = ..., pipeline_id: _Optional[str] = ..., operator_id: _Optional[str] = ..., bundle_digest: _Optional[str] = ..., environment_digest: _Optional[str] = ..., entry_point: _Optional[str] = ..., knobs: _Optional[_Mapping[str, KnobValue]] = ..., replicas: _Optional[int] = ..., cores: _Optional[float] = ..., accelerator_slots: _Optional[int] = ..., accelerator_memory_bytes: _Optional[int] = ..., memory_bytes: _Optional[int] = ..., batch: _Optional[int] = ..., hang_ms: _Optional[float] = ..., inputs: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class Route(_message.Message):
+    __slots__ = ("query_id", "operator_id", "inputs", "targets")
+    QUERY_ID_FIELD_NUMBER: _ClassVar[int]
+    OPERATOR_ID_FIELD_NUMBER: _ClassVar[int]
+    INPUTS_FIELD_NUMBER: _ClassVar[int]
+    TARGETS_FIELD_NUMBER: _ClassVar[int]
+    query_id: str
+    operator_id: str
+    inputs: _containers.RepeatedScalarFieldContainer[str]
+    targets: _containers.RepeatedCompositeFieldContainer[Target]
+    def __init__(self, query_id: _Optional[str] = ..., operator_id: _Optional[str] = ..., inputs: _Optional[_Iterable[str]] = ..., targets: _Optional[_Iterable[_Union[Target, _Mapping]]] = ...) -> None: ...
+
+class SourceSpec(_message.Message):
+    __slots__ = ("key", "query_id", "pipeline_id", "bundle_digest", "environment_digest", "entry_point", "scorer_entry_point", "content", "seed", "rate_per_s", "deadline_ms", "output_operator_ids")
+    KEY_FIELD_NUMBER: _ClassVar[int]
+    QUERY_ID_FIELD_NUMBER: _ClassVar[int]
+    PIPELINE_ID_FIELD_NUMBER: _ClassVar[int]
+    BUNDLE_DIGEST_FIELD_NUMBER: _ClassVar[int]
+    ENVIRONMENT_DIGEST_FIELD_NUMBER: _ClassVar[int]
+    ENTRY_POINT_FIELD_NUMBER: _ClassVar[int]
+    SCORER_ENTRY_POINT_FIELD_NUMBER: _ClassVar[int]
+    CONTENT_FIELD_NUMBER: _ClassVar[int]
+    SEED_FIELD_NUMBER: _ClassVar[int]
+    RATE_PER_S_FIELD_NUMBER: _ClassVar[int]
+    DEADLINE_MS_FIELD_NUMBER: _ClassVar[int]
+    OUTPUT_OPERATOR_IDS_FIELD_NUMBER: _ClassVar[int]
+    key: str
+    query_id: str
+    pipeline_id: str
+    bundle_digest: str
+    environment_digest: str
+    entry_point: str
+    scorer_entry_point: str
+    content: str
+    seed: int
+    rate_per_s: float
+    deadline_ms: float
+    output_operator_ids: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, key: _Optional[str] = ..., query_id: _Optional[str] = ..., pipeline_id: _Optional[str] = ..., bundle_digest: _Optional[str] = ..., environment_digest: _Optional[str] = ..., entry_point: _Optional[str] = ..., scorer_entry_point: _Optional[str] = ..., content: _Optional[str] = ..., seed: _Optional[int] = ..., rate_per_s: _Optional[float] = ..., deadline_ms: _Optional[float] = ..., output_operator_ids: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class Peer(_message.Message):
+    __slots__ = ("device_id", "address")
+    DEVICE_ID_FIELD_NUMBER: _ClassVar[int]
+    ADDRESS_FIELD_NUMBER: _ClassVar[int]
+    device_id: str
+    address: str
+    def __init__(self, device_id: _Optional[str] = ..., address: _Optional[str] = ...) -> None: ...
+
+class Directive(_message.Message):
+    __slots__ = ("device_id", "epoch", "generation", "digest", "replica_sets", "routes", "sources", "peers", "created_at")
+    DEVICE_ID_FIELD_NUMBER: _ClassVar[int]
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
+    GENERATION_FIELD_NUMBER: _ClassVar[int]
+    DIGEST_FIELD_NUMBER: _ClassVar[int]
+    REPLICA_SETS_FIELD_NUMBER: _ClassVar[int]
+    ROUTES_FIELD_NUMBER: _ClassVar[int]
+    SOURCES_FIELD_NUMBER: _ClassVar[int]
+    PEERS_FIELD_NUMBER: _ClassVar[int]
+    CREATED_AT_FIELD_NUMBER: _ClassVar[int]
+    device_id: str
+    epoch: int
+    generation: int
+    digest: str
+    replica_sets: _containers.RepeatedCompositeFieldContainer[ReplicaSet]
+    routes: _containers.RepeatedCompositeFieldContainer[Route]
+    sources: _containers.RepeatedCompositeFieldContainer[SourceSpec]
+    peers: _containers.RepeatedCompositeFieldContainer[Peer]
+    created_at: _timestamp_pb2.Timestamp
+    def __init__(self, device_id: _Optional[str] = ..., epoch: _Optional[int] = ..., generation: _Optional[int] = ..., digest: _Optional[str] = ..., replica_sets: _Optional[_Iterable[_Union[ReplicaSet, _Mapping]]] = ..., routes: _Optional[_Iterable[_Union[Route, _Mapping]]] = ..., sources: _Optional[_Iterable[_Union[SourceSpec, _Mapping]]] = ..., peers: _Optional[_Iterable[_Union[Peer, _Mapping]]] = ..., created_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
+class QueryWindow(_message.Message):
+    __slots__ = ("query_id", "generation", "start", "duration_s", "emitted", "answered", "late", "dropped_by_cause", "failed_by_cause", "latencies_ms", "scores_ratio", "on_time_score_sum")
+    class DroppedByCauseEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: int
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
+    class FailedByCauseEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: int
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
+    QUERY_ID_FIELD_NUMBER: _ClassVar[int]
+    GENERATION_FIELD_NUMBER: _ClassVar[int]
+    START_FIELD_NUMBER: _ClassVar[int]
+    DURATION_S_FIELD_NUMBER: _ClassVar[int]
+    EMITTED_FIELD_NUMBER: _ClassVar[int]
+    ANSWERED_FIELD_NUMBER: _ClassVar[int]
+    LATE_FIELD_NUMBER: _ClassVar[int]
+    DROPPED_BY_CAUSE_FIELD_NUMBER: _ClassVar[int]
+    FAILED_BY_CAUSE_FIELD_NUMBER: _ClassVar[int]
+    LATENCIES_MS_FIELD_NUMBER: _ClassVar[int]
+    SCORES_RATIO_FIELD_NUMBER: _ClassVar[int]
+    ON_TIME_SCORE_SUM_FIELD_NUMBER: _ClassVar[int]
+    query_id: str
+    generation: int
+    start: _timestamp_pb2.Timestamp
+    duration_s: float
+    emitted: int
+    answered: int
+    late: int
+    dropped_by_cause: _containers.ScalarMap[str, int]
+    failed_by_cause: _containers.ScalarMap[str, int]
+    latencies_ms: _containers.RepeatedScalarFieldContainer[float]
+    scores_ratio: _containers.RepeatedScalarFieldContainer[float]
+    on_time_score_sum: float
+    def __init__(self, query_id: _Optional[str] = ..., generation: _Optional[int] = ..., start: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., duration_s: _Optional[float] = ..., emitted: _Optional[int] = ..., answered: _Optional[int] = ..., late: _Optional[int] = ..., dropped_by_cause: _Optional[_Mapping[str, int]] = ..., failed_by_cause: _Optional[_Mapping[str, int]] = ..., latencies_ms: _Optional[_Iterable[float]] = ..., scores_ratio: _Optional[_Iterable[float]] = ..., on_time_score_sum: _Optional[float] = ...) -> None: ...
+
+class OperatorWindow(_message.Message):
+    __slots__ = ("query_id", "operator_id", "generation", "start", "duration_s", "items", "service_ms_sum", "cpu_ms_sum", "queue_ms_sum", "output_bytes", "failures", "restarts", "memory_bytes")
+    QUERY_ID_FIELD_NUMBER: _ClassVar[int]
+    OPERATOR_ID_FIELD_NUMBER: _ClassVar[int]
+    GENERATION_FIELD_NUMBER: _ClassVar[int]
+    START_FIELD_NUMBER: _ClassVar[int]
+    DURATION_S_FIELD_NUMBER: _ClassVar[int]
+    ITEMS_FIELD_NUMBER: _ClassVar[int]
+    SERVICE_MS_SUM_FIELD_NUMBER: _ClassVar[int]
+    CPU_MS_SUM_FIELD_NUMBER: _ClassVar[int]
+    QUEUE_MS_SUM_FIELD_NUMBER: _ClassVar[int]
+    OUTPUT_BYTES_FIELD_NUMBER: _ClassVar[int]
+    FAILURES_FIELD_NUMBER: _ClassVar[int]
+    RESTARTS_FIELD_NUMBER: _ClassVar[int]
+    MEMORY_BYTES_FIELD_NUMBER: _ClassVar[int]
+    query_id: str
+    operator_id: str
+    generation: int
+    start: _timestamp_pb2.Timestamp
+    duration_s: float
+    items: int
+    service_ms_sum: float
+    cpu_ms_sum: float
+    queue_ms_sum: float
+    output_bytes: int
+    failures: int
+    restarts: int
+    memory_bytes: int
+    def __init__(self, query_id: _Optional[str] = ..., operator_id: _Optional[str] = ..., generation: _Optional[int] = ..., start: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., duration_s: _Optional[float] = ..., items: _Optional[int] = ..., service_ms_sum: _Optional[float] = ..., cpu_ms_sum: _Optional[float] = ..., queue_ms_sum: _Optional[float] = ..., output_bytes: _Optional[int] = ..., failures: _Optional[int] = ..., restarts: _Optional[int] = ..., memory_bytes: _Optional[int] = ...) -> None: ...

@@ -1,0 +1,169 @@
+from circinus.v1 import types_pb2 as _types_pb2
+from google.protobuf.internal import containers as _containers
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class WorkerRequest(_message.Message):
+    __slots__ = ("run", "emit", "score", "stop")
+    RUN_FIELD_NUMBER: _ClassVar[int]
+    EMIT_FIELD_NUMBER: _ClassVar[int]
+    SCORE_FIELD_NUMBER: _ClassVar[int]
+    STOP_FIELD_NUMBER: _ClassVar[int]
+    run: RunBatch
+    emit: EmitNext
+    score: ScoreAnswer
+    stop: Stop
+    def __init__(self, run: _Optional[_Union[RunBatch, _Mapping]] = ..., emit: _Optional[_Union[EmitNext, _Mapping]] = ..., score: _Optional[_Union[ScoreAnswer, _Mapping]] = ..., stop: _Optional[_Union[Stop, _Mapping]] = ...) -> None: ...
+
+class WorkerReply(_message.Message):
+    __slots__ = ("ready", "result", "emitted", "scored", "failed")
+    READY_FIELD_NUMBER: _ClassVar[int]
+    RESULT_FIELD_NUMBER: _ClassVar[int]
+    EMITTED_FIELD_NUMBER: _ClassVar[int]
+    SCORED_FIELD_NUMBER: _ClassVar[int]
+    FAILED_FIELD_NUMBER: _ClassVar[int]
+    ready: WorkerReady
+    result: BatchResult
+    emitted: Emitted
+    scored: Scored
+    failed: WorkerFailed
+    def __init__(self, ready: _Optional[_Union[WorkerReady, _Mapping]] = ..., result: _Optional[_Union[BatchResult, _Mapping]] = ..., emitted: _Optional[_Union[Emitted, _Mapping]] = ..., scored: _Optional[_Union[Scored, _Mapping]] = ..., failed: _Optional[_Union[WorkerFailed, _Mapping]] = ...) -> None: ...
+
+class Stop(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class WorkerReady(_message.Message):
+    __slots__ = ("pid", "memory_bytes")
+    PID_FIELD_NUMBER: _ClassVar[int]
+    MEMORY_BYTES_FIELD_NUMBER: _ClassVar[int]
+    pid: int
+    memory_bytes: int
+    def __init__(self, pid: _Optional[int] = ..., memory_bytes: _Optional[int] = ...) -> None: ...
+
+class WorkerFailed(_message.Message):
+    __slots__ = ("reason",)
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    reason: str
+    def __init__(self, reason: _Optional[str] = ...) -> None: ...
+
+class WorkItem(_message.Message):
+    __slots__ = ("request_id", "inputs")
+    class InputsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: bytes
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[bytes] = ...) -> None: ...
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    INPUTS_FIELD_NUMBER: _ClassVar[int]
+    request_id: str
+    inputs: _containers.ScalarMap[str, bytes]
+    def __init__(self, request_id: _Optional[str] = ..., inputs: _Optional[_Mapping[str, bytes]] = ...) -> None: ...
+
+class RunBatch(_message.Message):
+    __slots__ = ("items",)
+    ITEMS_FIELD_NUMBER: _ClassVar[int]
+    items: _containers.RepeatedCompositeFieldContainer[WorkItem]
+    def __init__(self, items: _Optional[_Iterable[_Union[WorkItem, _Mapping]]] = ...) -> None: ...
+
+class WorkResult(_message.Message):
+    __slots__ = ("request_id", "payload", "error")
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    PAYLOAD_FIELD_NUMBER: _ClassVar[int]
+    ERROR_FIELD_NUMBER: _ClassVar[int]
+    request_id: str
+    payload: bytes
+    error: str
+    def __init__(self, request_id: _Optional[str] = ..., payload: _Optional[bytes] = ..., error: _Optional[str] = ...) -> None: ...
+
+class BatchResult(_message.Message):
+    __slots__ = ("results", "wall_ms", "cpu_ms", "memory_bytes")
+    RESULTS_FIELD_NUMBER: _ClassVar[int]
+    WALL_MS_FIELD_NUMBER: _ClassVar[int]
+    CPU_MS_FIELD_NUMBER: _ClassVar[int]
+    MEMORY_BYTES_FIELD_NUMBER: _ClassVar[int]
+    results: _containers.RepeatedCompositeFieldContainer[WorkResult]
+    wall_ms: float
+    cpu_ms: float
+    memory_bytes: int
+    def __init__(self, results: _Optional[_Iterable[_Union[WorkResult, _Mapping]]] = ..., wall_ms: _Optional[float] = ..., cpu_ms: _Optional[float] = ..., memory_bytes: _Optional[int] = ...) -> None: ...
+
+class EmitNext(_message.Message):
+    __slots__ = ("sequence",)
+    SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    sequence: int
+    def __init__(self, sequence: _Optional[int] = ...) -> None: ...
+
+class Emitted(_message.Message):
+    __slots__ = ("sequence", "payload")
+    SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    PAYLOAD_FIELD_NUMBER: _ClassVar[int]
+    sequence: int
+    payload: bytes
+    def __init__(self, sequence: _Optional[int] = ..., payload: _Optional[bytes] = ...) -> None: ...
+
+class ScoreAnswer(_message.Message):
+    __slots__ = ("sequence", "outputs")
+    class OutputsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: bytes
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[bytes] = ...) -> None: ...
+    SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    OUTPUTS_FIELD_NUMBER: _ClassVar[int]
+    sequence: int
+    outputs: _containers.ScalarMap[str, bytes]
+    def __init__(self, sequence: _Optional[int] = ..., outputs: _Optional[_Mapping[str, bytes]] = ...) -> None: ...
+
+class Scored(_message.Message):
+    __slots__ = ("sequence", "score_ratio", "error")
+    SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    SCORE_RATIO_FIELD_NUMBER: _ClassVar[int]
+    ERROR_FIELD_NUMBER: _ClassVar[int]
+    sequence: int
+    score_ratio: float
+    error: str
+    def __init__(self, sequence: _Optional[int] = ..., score_ratio: _Optional[float] = ..., error: _Optional[str] = ...) -> None: ...
+
+class WorkerConfig(_message.Message):
+    __slots__ = ("socket_path", "bundle_path", "entry_point", "scorer_entry_point", "operator_id", "knobs", "pace_ratio", "content", "seed", "providers", "memory_limit_bytes", "threads")
+    class KnobsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: _types_pb2.KnobValue
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[_Union[_types_pb2.KnobValue, _Mapping]] = ...) -> None: ...
+    SOCKET_PATH_FIELD_NUMBER: _ClassVar[int]
+    BUNDLE_PATH_FIELD_NUMBER: _ClassVar[int]
+    ENTRY_POINT_FIELD_NUMBER: _ClassVar[int]
+    SCORER_ENTRY_POINT_FIELD_NUMBER: _ClassVar[int]
+    OPERATOR_ID_FIELD_NUMBER: _ClassVar[int]
+    KNOBS_FIELD_NUMBER: _ClassVar[int]
+    PACE_RATIO_FIELD_NUMBER: _ClassVar[int]
+    CONTENT_FIELD_NUMBER: _ClassVar[int]
+    SEED_FIELD_NUMBER: _ClassVar[int]
+    PROVIDERS_FIELD_NUMBER: _ClassVar[int]
+    MEMORY_LIMIT_BYTES_FIELD_NUMBER: _ClassVar[int]
+    THREADS_FIELD_NUMBER: _ClassVar[int]
+    socket_path: str
+    bundle_path: str
+    entry_point: str
+    scorer_entry_point: str
+    operator_id: str
+    knobs: _containers.MessageMap[str, _types_pb2.KnobValue]
+    pace_ratio: float
+    content: str
+    seed: int
+    providers: _containers.RepeatedScalarFieldContainer[str]
+    memory_limit_bytes: int
+    threads: int
+    def __init__(self, socket_path: _Optional[str] = ..., bundle_path: _Optional[str] = ..., entry_point: _Optional[str] = ..., scorer_entry_point: _Optional[str] = ..., operator_id: _Optional[str] = ..., knobs: _Optional[_Mapping[str, _types_pb2.KnobValue]] = ..., pace_ratio: _Optional[float] = ..., content: _Optional[str] = ..., seed: _Optional[int] = ..., providers: _Optional[_Iterable[str]] = ..., memory_limit_bytes: _Optional[int] = ..., threads: _Optional[int] = ...) -> None: ...
