@@ -82,7 +82,9 @@ def _get_field(name: str, field: types_pb2.Field) -> Any:
     for extent in shape:
         needed *= extent
     if needed != len(tensor.raw):
-        raise ValueError(f"payload field {name!r}: shape {shape} of {tensor.dtype} needs {needed} bytes, has {len(tensor.raw)}")
+        raise ValueError(
+            f"payload field {name!r}: shape {shape} of {tensor.dtype} needs {needed} bytes, has {len(tensor.raw)}"
+        )
     return np.frombuffer(tensor.raw, dtype=dtype).reshape(shape)
 
 

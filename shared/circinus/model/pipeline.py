@@ -129,7 +129,10 @@ class Pipeline:
             if operator.id in wanted:
                 wanted.update(operator.inputs)
         return tuple(
-            f"{operator.id}.{knob.name}" for operator in self.operators if operator.id in wanted for knob in operator.knobs
+            f"{operator.id}.{knob.name}"
+            for operator in self.operators
+            if operator.id in wanted
+            for knob in operator.knobs
         )
 
 

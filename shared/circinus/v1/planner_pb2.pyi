@@ -227,8 +227,20 @@ class Unplaced(_message.Message):
     reason: str
     def __init__(self, query_id: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
 
+class MachineUse(_message.Message):
+    __slots__ = ("device_id", "machines", "cores", "cost_per_h")
+    DEVICE_ID_FIELD_NUMBER: _ClassVar[int]
+    MACHINES_FIELD_NUMBER: _ClassVar[int]
+    CORES_FIELD_NUMBER: _ClassVar[int]
+    COST_PER_H_FIELD_NUMBER: _ClassVar[int]
+    device_id: str
+    machines: int
+    cores: float
+    cost_per_h: float
+    def __init__(self, device_id: _Optional[str] = ..., machines: _Optional[int] = ..., cores: _Optional[float] = ..., cost_per_h: _Optional[float] = ...) -> None: ...
+
 class SelectionSummary(_message.Message):
-    __slots__ = ("plans", "unplaced", "goodput_per_s", "goodput_bound_per_s", "gap_ratio", "cost_per_h", "cost_bound_per_h", "cost_gap_ratio", "solver_status", "solver_s", "pending")
+    __slots__ = ("plans", "unplaced", "goodput_per_s", "goodput_bound_per_s", "gap_ratio", "cost_per_h", "cost_bound_per_h", "cost_gap_ratio", "solver_status", "solver_s", "pending", "machines", "traffic_cost_per_h")
     PLANS_FIELD_NUMBER: _ClassVar[int]
     UNPLACED_FIELD_NUMBER: _ClassVar[int]
     GOODPUT_PER_S_FIELD_NUMBER: _ClassVar[int]
@@ -240,6 +252,8 @@ class SelectionSummary(_message.Message):
     SOLVER_STATUS_FIELD_NUMBER: _ClassVar[int]
     SOLVER_S_FIELD_NUMBER: _ClassVar[int]
     PENDING_FIELD_NUMBER: _ClassVar[int]
+    MACHINES_FIELD_NUMBER: _ClassVar[int]
+    TRAFFIC_COST_PER_H_FIELD_NUMBER: _ClassVar[int]
     plans: _containers.RepeatedCompositeFieldContainer[_types_pb2.Plan]
     unplaced: _containers.RepeatedCompositeFieldContainer[Unplaced]
     goodput_per_s: float
@@ -251,7 +265,9 @@ class SelectionSummary(_message.Message):
     solver_status: str
     solver_s: float
     pending: _containers.RepeatedCompositeFieldContainer[Unplaced]
-    def __init__(self, plans: _Optional[_Iterable[_Union[_types_pb2.Plan, _Mapping]]] = ..., unplaced: _Optional[_Iterable[_Union[Unplaced, _Mapping]]] = ..., goodput_per_s: _Optional[float] = ..., goodput_bound_per_s: _Optional[float] = ..., gap_ratio: _Optional[float] = ..., cost_per_h: _Optional[float] = ..., cost_bound_per_h: _Optional[float] = ..., cost_gap_ratio: _Optional[float] = ..., solver_status: _Optional[str] = ..., solver_s: _Optional[float] = ..., pending: _Optional[_Iterable[_Union[Unplaced, _Mapping]]] = ...) -> None: ...
+    machines: _containers.RepeatedCompositeFieldContainer[MachineUse]
+    traffic_cost_per_h: float
+    def __init__(self, plans: _Optional[_Iterable[_Union[_types_pb2.Plan, _Mapping]]] = ..., unplaced: _Optional[_Iterable[_Union[Unplaced, _Mapping]]] = ..., goodput_per_s: _Optional[float] = ..., goodput_bound_per_s: _Optional[float] = ..., gap_ratio: _Optional[float] = ..., cost_per_h: _Optional[float] = ..., cost_bound_per_h: _Optional[float] = ..., cost_gap_ratio: _Optional[float] = ..., solver_status: _Optional[str] = ..., solver_s: _Optional[float] = ..., pending: _Optional[_Iterable[_Union[Unplaced, _Mapping]]] = ..., machines: _Optional[_Iterable[_Union[MachineUse, _Mapping]]] = ..., traffic_cost_per_h: _Optional[float] = ...) -> None: ...
 
 class PlanSelectionRequest(_message.Message):
     __slots__ = ("extra_queries",)

@@ -377,7 +377,7 @@ class Peer(_message.Message):
     def __init__(self, device_id: _Optional[str] = ..., address: _Optional[str] = ...) -> None: ...
 
 class Directive(_message.Message):
-    __slots__ = ("device_id", "epoch", "generation", "digest", "replica_sets", "routes", "sources", "peers", "created_at")
+    __slots__ = ("device_id", "epoch", "generation", "digest", "replica_sets", "routes", "sources", "peers")
     DEVICE_ID_FIELD_NUMBER: _ClassVar[int]
     EPOCH_FIELD_NUMBER: _ClassVar[int]
     GENERATION_FIELD_NUMBER: _ClassVar[int]
@@ -386,7 +386,6 @@ class Directive(_message.Message):
     ROUTES_FIELD_NUMBER: _ClassVar[int]
     SOURCES_FIELD_NUMBER: _ClassVar[int]
     PEERS_FIELD_NUMBER: _ClassVar[int]
-    CREATED_AT_FIELD_NUMBER: _ClassVar[int]
     device_id: str
     epoch: int
     generation: int
@@ -395,8 +394,7 @@ class Directive(_message.Message):
     routes: _containers.RepeatedCompositeFieldContainer[Route]
     sources: _containers.RepeatedCompositeFieldContainer[SourceSpec]
     peers: _containers.RepeatedCompositeFieldContainer[Peer]
-    created_at: _timestamp_pb2.Timestamp
-    def __init__(self, device_id: _Optional[str] = ..., epoch: _Optional[int] = ..., generation: _Optional[int] = ..., digest: _Optional[str] = ..., replica_sets: _Optional[_Iterable[_Union[ReplicaSet, _Mapping]]] = ..., routes: _Optional[_Iterable[_Union[Route, _Mapping]]] = ..., sources: _Optional[_Iterable[_Union[SourceSpec, _Mapping]]] = ..., peers: _Optional[_Iterable[_Union[Peer, _Mapping]]] = ..., created_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    def __init__(self, device_id: _Optional[str] = ..., epoch: _Optional[int] = ..., generation: _Optional[int] = ..., digest: _Optional[str] = ..., replica_sets: _Optional[_Iterable[_Union[ReplicaSet, _Mapping]]] = ..., routes: _Optional[_Iterable[_Union[Route, _Mapping]]] = ..., sources: _Optional[_Iterable[_Union[SourceSpec, _Mapping]]] = ..., peers: _Optional[_Iterable[_Union[Peer, _Mapping]]] = ...) -> None: ...
 
 class QueryWindow(_message.Message):
     __slots__ = ("query_id", "generation", "start", "duration_s", "emitted", "answered", "late", "dropped_by_cause", "failed_by_cause", "latencies_ms", "scores_ratio", "on_time_score_sum")

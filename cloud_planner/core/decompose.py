@@ -1,0 +1,280 @@
+"""Fleet, registered pipelines, profile tables and queries -> a planning problem. PURE.
+
+Each device is a machine of its own (count 1), paid by the share that is used. A query's candidates are the
+configurations whose accuracy on its content is known; each step's options are the devices that can be reached from
+its source, whose environment is ready and whose class has times for it, at each core share that they have.
+
+Service time on a share s < 1 of a core is 1/s of that on a whole one, and its variance 1/s^2: a replica's share is
+enforced by pacing. More than one core gains nothing, since operators are single-threaded: replicas do that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from circinus.model.device import Accelerator, Device, DeviceClass, DeviceId, Digest
+from circinus.model.pipeline import SOURCE, Configuration, OperatorSpec, PipelineId, RegisteredPipeline
+from circinus.model.pipeline import State as OperatorState
+from circinus.model.plan import Plan
+from circinus.model.profile import ProfileTable
+from circinus.model.query import Query
+from circinus.wire import configuration_key
+from cloud_planner.core.problem import Candidate, Delay, Machine, Option, Problem, QueryProblem, Step, Wire
+from cloud_planner.core.profiles import ClassStatistics, ServiceStatistics, accuracy, times_of
+
+#: Core shares that a replica may have.
+CORE_SHARES: Final = (0.25, 0.5, 1.0)
+#: A replica's memory limit over what was measured, as a factor and on top, rounded up to a multiple of the step so
+#: that another measurement of the same thing does not change the directive.
+MEMORY_FACTOR: Final = 1.3
+MEMORY_MARGIN_BYTES: Final = 64 * 2**20
+MEMORY_STEP_BYTES: Final = 64 * 2**20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fleet:
+    """Devices to plan with, and what is known of pipelines. Tables are by bundle and content digest."""
+
+    devices: tuple[Device, ...]
+    pipelines: Mapping[PipelineId, RegisteredPipeline]
+    tables: Mapping[tuple[Digest, Digest], ProfileTable]
+
+    def device(self, device_id: DeviceId) -> Device | None:
+        """The device with this id; None: it is not in the fleet."""
+        return next((device for device in self.devices if device.id == device_id), None)
+
+
+def decompose(fleet: Fleet, queries: Sequence[Query], running: tuple[Plan, ...] = ()) -> Problem:
+    """The planning problem of these queries on this fleet."""
+    devices = tuple(sorted(fleet.devices, key=lambda device: device.id))
+    statistics: dict[tuple[Digest, Digest], dict[DeviceClass, ClassStatistics]] = {}
+    problems: list[QueryProblem] = []
+    for query in sorted(queries, key=lambda query: query.id):
+        problems.append(_query_problem(fleet, devices, query, statistics))
+    wanted = {query.id for query in queries}
+    return Problem(
+        machines=tuple(_machine(device) for device in devices),
+        wires=tuple(wires(devices)),
+        queries=tuple(problems),
+        running=tuple(plan for plan in running if plan.query_id in wanted),
+    )
+
+
+def wires(devices: Sequence[Device]) -> list[Wire]:
+    """The links between these devices that can carry items: one of the two ends can be dialled."""
+    by_id = {device.id: device for device in devices}
+    found = []
+    for device in devices:
+        for link in device.links:
+            peer = by_id.get(link.peer)
+            if peer is None or peer.id == device.id or not (device.data_address or peer.data_address):
+                continue
+            found.append(
+                Wire(
+                    source=device.id,
+                    target=peer.id,
+                    bandwidth_bit_per_s=float(link.bandwidth_bit_per_s) or None,
+                    rtt_ms=link.rtt_ms,
+                    price_per_gb=link.price_per_gb,
+                )
+            )
+    return found
+
+
+def reachable(devices: Sequence[Device], source: DeviceId) -> frozenset[DeviceId]:
+    """The devices that items from a source can reach over any number of links, itself included."""
+    onward: dict[DeviceId, set[DeviceId]] = {}
+    for wire in wires(devices):
+        onward.setdefault(wire.source, set()).add(wire.target)
+    seen, frontier = {source}, [source]
+    while frontier:
+        for target in onward.get(frontier.pop(), ()):
+            if target not in seen:
+                seen.add(target)
+                frontier.append(target)
+    return frozenset(seen)
+
+
+def environment_ready(device: Device, digest: Digest) -> bool:
+    """Whether a device said that it can run operators in this environment."""
+    return any(environment.digest == digest and environment.ready for environment in device.environments)
+
+
+def memory_limit_bytes(measured_bytes: int) -> int:
+    """A replica's memory limit from what a profile measured."""
+    needed = int(measured_bytes * MEMORY_FACTOR) + MEMORY_MARGIN_BYTES
+    return -(-needed // MEMORY_STEP_BYTES) * MEMORY_STEP_BYTES
+
+
+def _machine(device: Device) -> Machine:
+    return Machine(
+        id=device.id,
+        tier=device.tier,
+        site=device.site,
+        cores=device.cores,
+        memory_bytes=device.memory_bytes,
+        accelerator_slots=sum(accelerator.slots for accelerator in device.accelerators),
+        accelerator_memory_bytes=sum(accelerator.memory_bytes for accelerator in device.accelerators),
+        price_per_h=device.price_per_h,
+    )
+
+
+def _query_problem(
+    fleet: Fleet,
+    devices: tuple[Device, ...],
+    query: Query,
+    statistics: dict[tuple[Digest, Digest], dict[DeviceClass, ClassStatistics]],
+) -> QueryProblem:
+    candidates: tuple[Candidate, ...] = ()
+    registered = fleet.pipelines[query.pipeline_id]
+    content = next(content for content in registered.contents if content.name == query.content)
+    key = (registered.bundle_digest, content.digest)
+    table = fleet.tables.get(key)
+    impossible = _impossible(fleet, devices, query, registered)
+    if not impossible and table is not None:
+        if key not in statistics:
+            statistics[key] = times_of(table, registered.pipeline)
+        usable = _usable_devices(devices, query, registered)
+        candidates = _candidates(registered, table, statistics[key], usable, query)
+        if not candidates:
+            impossible = f"no configuration of pipeline {query.pipeline_id} has both a score on {query.content} and times"
+    return QueryProblem(
+        id=query.id,
+        rate_per_s=query.rate_per_s,
+        weight=query.weight,
+        slo=query.slo,
+        source=query.source_device_id,
+        candidates=candidates,
+        impossible=impossible,
+    )
+
+
+def _impossible(fleet: Fleet, devices: tuple[Device, ...], query: Query, registered: RegisteredPipeline) -> str:
+    """Why a query can't be planned whatever its SLO; empty if it can."""
+    source = fleet.device(query.source_device_id)
+    if source is None:
+        return f"its source device {query.source_device_id} is not in the fleet now"
+    if not environment_ready(source, registered.environment_digest):
+        return f"its source can't run on {source.id}: {environment_reason(source, registered.environment_digest)}"
+    usable = _usable_devices(devices, query, registered)
+    for operator in registered.pipeline.operators:
+        if not any(_may_run(operator, device, query) for device in usable):
+            where = f" (pinned to {operator.pinned})" if operator.pinned else ""
+            return f"no reachable device can run operator {operator.id}{where}"
+    return ""
+
+
+def environment_reason(device: Device, digest: Digest) -> str:
+    """What a device says of an environment that is not ready."""
+    said = next((environment for environment in device.environments if environment.digest == digest), None)
+    return (said.reason or "it is not ready") if said is not None else "its environment is not known there"
+
+
+def _usable_devices(devices: tuple[Device, ...], query: Query, registered: RegisteredPipeline) -> tuple[Device, ...]:
+    near = reachable(devices, query.source_device_id)
+    return tuple(
+        device for device in devices if device.id in near and environment_ready(device, registered.environment_digest)
+    )
+
+
+def _may_run(operator: OperatorSpec, device: Device, query: Query) -> bool:
+    if not operator.pinned:
+        return True
+    return device.id == (query.source_device_id if operator.pinned == SOURCE else operator.pinned)
+
+
+def _candidates(
+    registered: RegisteredPipeline,
+    table: ProfileTable,
+    statistics: Mapping[DeviceClass, ClassStatistics],
+    usable: tuple[Device, ...],
+    query: Query,
+) -> tuple[Candidate, ...]:
+    found = []
+    considered = registered.pipeline.configuration_count
+    for configuration in registered.pipeline.configurations():
+        scores = table.scores.get(configuration_key(configuration))
+        if not scores:
+            continue
+        steps = tuple(
+            _step(registered, operator, configuration, statistics, usable, query) for operator in registered.pipeline.operators
+        )
+        if not all(step.options for step in steps):
+            continue
+        found.append(
+            Candidate(
+                configuration=configuration,
+                accuracy=accuracy(scores, configurations=considered).bounds,
+                steps=steps,
+                source_bytes=max((known.source_bytes for known in statistics.values()), default=0.0),
+                outputs=registered.pipeline.outputs,
+            )
+        )
+    return tuple(found)
+
+
+def _step(
+    registered: RegisteredPipeline,
+    operator: OperatorSpec,
+    configuration: Configuration,
+    statistics: Mapping[DeviceClass, ClassStatistics],
+    usable: tuple[Device, ...],
+    query: Query,
+) -> Step:
+    services = {
+        device_class: service
+        for device_class, known in sorted(statistics.items())
+        if (service := known.service(registered.pipeline, operator.id, configuration)) is not None
+    }
+    options: list[Option] = []
+    for device in usable:
+        service = services.get(device.device_class)
+        if service is not None and _may_run(operator, device, query):
+            options.extend(_options(operator, device, service, query))
+    # Output does not depend on the class: the most often measured figure is the best.
+    most = max(services.values(), key=lambda service: service.samples, default=None)
+    return Step(
+        operator_id=operator.id,
+        inputs=operator.inputs,
+        output_bytes=most.output_bytes if most is not None else 0.0,
+        options=tuple(options),
+    )
+
+
+def _options(operator: OperatorSpec, device: Device, service: ServiceStatistics, query: Query) -> list[Option]:
+    accelerator = accelerator_for(operator, device)
+    found = []
+    for cores in CORE_SHARES:
+        if cores > device.cores:
+            break
+        mean_ms = max(service.mean_ms / cores, 1e-3)
+        capacity_per_s = 1000.0 / mean_ms
+        # State is kept by one replica, so that one must do the whole rate (at the cap of 0.7 that Problem has).
+        if operator.state is OperatorState.PER_SOURCE and 0.7 * capacity_per_s < query.rate_per_s:
+            continue
+        found.append(
+            Option(
+                machine=device.id,
+                cores=cores,
+                service=Delay(mean_ms=mean_ms, variance_ms2=service.variance_ms2 / cores**2),
+                capacity_per_s=capacity_per_s,
+                memory_bytes=memory_limit_bytes(service.memory_bytes),
+                accelerator_slots=1 if accelerator is not None else 0,
+                accelerator_memory_bytes=accelerator.memory_bytes // max(1, accelerator.slots) if accelerator else 0,
+            )
+        )
+    return found
+
+
+def accelerator_for(operator: OperatorSpec, device: Device) -> Accelerator | None:
+    """The accelerator that an operator uses on a device: its variant ran on it when the class was profiled.
+
+    Each replica takes one slot and an equal part of the memory.
+    """
+    for kind in operator.accelerator_kinds:
+        for accelerator in device.accelerators:
+            if accelerator.kind == kind and accelerator.slots > 0:
+                return accelerator
+    return None

@@ -1,0 +1,175 @@
+"""Raw samples -> statistics: service time by operator, prefix and class; accuracy with its bounds. PURE.
+
+What an operator's time and output depend on is its own knobs and those of its ancestors (its *prefix*), so samples
+of all configurations with equal prefixes are measurements of one thing; a sample that was taken from the profiler's
+cache repeats another one's figures and counts once. The correlation between the stages of one item (a hard page is
+slow everywhere) is not modelled: stages are taken as independent, which makes tails a little short.
+
+Accuracy is bounded from below by Student's t at level 0.05 / (number of configurations): the bound that a plan is
+held to must survive that the best of many is picked (Bonferroni).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import sqrt
+from typing import Final
+
+from scipy.special import stdtrit
+
+from circinus.model.device import DeviceClass
+from circinus.model.pipeline import Configuration, OperatorId, Pipeline
+from circinus.model.plan import Interval
+from circinus.model.profile import ConfigurationProfile, ProfileTable
+from circinus.wire import configuration_key
+
+#: Chance, over all configurations of a table, that some lower bound on accuracy is above the truth.
+ACCURACY_LEVEL: Final = 0.05
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceStatistics:
+    """One operator behind one prefix on one full core of a class; ``samples`` distinct items were measured."""
+
+    mean_ms: float
+    variance_ms2: float
+    output_bytes: float
+    memory_bytes: int
+    samples: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccuracyStatistics:
+    """The scores of one configuration on one content; ``bounds`` hold simultaneously over all configurations."""
+
+    mean_ratio: float
+    deviation_ratio: float
+    samples: int
+    bounds: Interval
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClassStatistics:
+    """All that is known of a pipeline's times on one class, by (operator, prefix key).
+
+    ``source_bytes`` is the mean size of an item as it comes from the source; 0 if no sample says.
+    """
+
+    services: Mapping[tuple[OperatorId, str], ServiceStatistics]
+    source_bytes: float
+
+    def service(self, pipeline: Pipeline, operator_id: OperatorId, configuration: Configuration) -> ServiceStatistics | None:
+        """The statistics of an operator in a configuration; None: never measured."""
+        return self.services.get((operator_id, prefix_key(pipeline, operator_id, configuration)))
+
+
+def prefix_key(pipeline: Pipeline, operator_id: OperatorId, configuration: Configuration) -> str:
+    """The key of what an operator's time depends on in a configuration: its own and its ancestors' knobs."""
+    return configuration_key({name: configuration[name] for name in pipeline.upstream_knobs(operator_id)})
+
+
+class _Series:
+    """Measurements of one operator behind one prefix, by sample."""
+
+    def __init__(self) -> None:
+        self.measured: dict[int, list[tuple[float, int]]] = {}
+        self.cached: dict[int, tuple[float, int]] = {}
+        self.memory_bytes = 0
+
+    def statistics(self) -> ServiceStatistics:
+        by_sample = {index: [figure] for index, figure in self.cached.items()} | self.measured
+        times_ms = [sum(time for time, _ in figures) / len(figures) for figures in by_sample.values()]
+        sizes = [size for figures in by_sample.values() for _, size in figures]
+        mean_ms, variance_ms2 = _moments(times_ms)
+        return ServiceStatistics(
+            mean_ms=mean_ms,
+            variance_ms2=variance_ms2,
+            output_bytes=sum(sizes) / len(sizes),
+            memory_bytes=self.memory_bytes,
+            samples=len(times_ms),
+        )
+
+
+def class_statistics(pipeline: Pipeline, profiles: tuple[ConfigurationProfile, ...]) -> ClassStatistics:
+    """Service statistics of one class from the profiles that were measured on it. O(samples x operators)."""
+    series: dict[tuple[OperatorId, str], _Series] = {}
+    source_sizes: list[int] = []
+    for profile in profiles:
+        keys = {operator.id: prefix_key(pipeline, operator.id, profile.configuration) for operator in pipeline.operators}
+        if profile.source_bytes > 0:
+            source_sizes.append(profile.source_bytes)
+        for sample in profile.samples:
+            for measured in sample.operators:
+                if measured.operator_id not in keys:
+                    continue
+                entry = series.setdefault((measured.operator_id, keys[measured.operator_id]), _Series())
+                figure = (measured.wall_ms, measured.output_bytes)
+                if measured.cached:
+                    entry.cached[sample.sample_index] = figure
+                else:
+                    entry.measured.setdefault(sample.sample_index, []).append(figure)
+        for operator_id, memory_bytes in profile.memory_bytes.items():
+            found = series.get((operator_id, keys.get(operator_id, "")))
+            if found is not None:
+                found.memory_bytes = max(found.memory_bytes, memory_bytes)
+    return ClassStatistics(
+        services={key: entry.statistics() for key, entry in series.items()},
+        source_bytes=sum(source_sizes) / len(source_sizes) if source_sizes else 0.0,
+    )
+
+
+def times_of(table: ProfileTable, pipeline: Pipeline) -> dict[DeviceClass, ClassStatistics]:
+    """Service statistics of every class in a table."""
+    return {device_class: class_statistics(pipeline, profiles) for device_class, profiles in table.times.items()}
+
+
+def accuracy(scores: Mapping[int, float], *, configurations: int) -> AccuracyStatistics:
+    """A configuration's accuracy from its scores by sample, bounded for the best of so many configurations.
+
+    One sample alone bounds nothing: its interval is [0, 1].
+
+    Raises:
+        ValueError: there are no scores.
+    """
+    if not scores:
+        raise ValueError("a configuration without scores has no accuracy")
+    mean, variance = _moments(list(scores.values()))
+    low, high = 0.0, 1.0
+    if len(scores) > 1:
+        half = _t(1.0 - ACCURACY_LEVEL / max(1, configurations), len(scores) - 1) * sqrt(variance / len(scores))
+        low, high = max(0.0, mean - half), min(1.0, mean + half)
+    return AccuracyStatistics(
+        mean_ratio=mean,
+        deviation_ratio=sqrt(variance),
+        samples=len(scores),
+        bounds=Interval(value=mean, low=min(low, mean), high=max(high, mean)),
+    )
+
+
+def accuracy_prediction(scores: Mapping[int, float], *, items: int) -> Interval:
+    """Where the mean score of so many further items falls with 95%: mean +- t x sd x sqrt(1/n + 1/m), within [0, 1].
+
+    Raises:
+        ValueError: there are no scores, or no items.
+    """
+    if not scores or items < 1:
+        raise ValueError(f"a prediction needs scores and items; there are {len(scores)} scores and {items} items")
+    mean, variance = _moments(list(scores.values()))
+    if len(scores) == 1:
+        return Interval(value=mean, low=0.0, high=1.0)
+    half = _t(0.975, len(scores) - 1) * sqrt(variance) * sqrt(1.0 / len(scores) + 1.0 / items)
+    return Interval(value=mean, low=max(0.0, mean - half), high=min(1.0, mean + half))
+
+
+def _moments(values: list[float]) -> tuple[float, float]:
+    """Mean and unbiased variance; a single value has variance 0."""
+    mean = sum(values) / len(values)
+    if len(values) == 1:
+        return mean, 0.0
+    return mean, sum((value - mean) ** 2 for value in values) / (len(values) - 1)
+
+
+def _t(probability_ratio: float, freedom: int) -> float:
+    """Quantile of Student's t."""
+    return float(stdtrit(freedom, probability_ratio))

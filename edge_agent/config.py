@@ -1,0 +1,237 @@
+"""The agent's configuration file (TOML), read whole: every mistake is reported at once, with its key."""
+
+from __future__ import annotations
+
+import math
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from circinus.errors import InvalidInput, Violation
+from circinus.model.device import Accelerator, DeviceClass, DeviceId, Link, SiteId, Tier
+
+_ID = re.compile(r"[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?")
+_CLASS = re.compile(r"[a-z0-9][a-z0-9./_-]{0,199}")
+_MAX_FILE_BYTES = 256 * 1024
+_MAX_LINKS = 1_000
+_MAX_ACCELERATORS = 64
+_BIT_PER_MBIT = 1_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentConfig:
+    """What a person says of a box; whatever is None is measured.
+
+    ``data_listen`` empty: the data plane only dials. ``speed_ratio`` below 1 makes the device emulated.
+    ``wheels``: a folder of wheels that environments are built from, without an index.
+    """
+
+    device_id: DeviceId
+    planner: str
+    state_dir: Path
+    tier: Tier
+    site: SiteId
+    data_listen: str = "127.0.0.1:0"
+    price_per_h: float = 0.0
+    device_class: DeviceClass | None = None
+    cores: float | None = None
+    memory_bytes: int | None = None
+    speed_ratio: float = 1.0
+    links: tuple[Link, ...] = ()
+    accelerators: tuple[Accelerator, ...] = ()
+    wheels: Path | None = None
+    build_environments: bool = True
+
+
+def load_config(path: Path) -> AgentConfig:
+    """The configuration in a file. Relative paths in it start at its folder.
+
+    Raises:
+        InvalidInput: the file can't be read or is wrong; its violations name every wrong key.
+    """
+    try:
+        if path.stat().st_size > _MAX_FILE_BYTES:
+            raise InvalidInput(f"{path} is larger than {_MAX_FILE_BYTES} bytes: that is no agent's configuration")
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidInput(f"can't read {path}: {error}") from error
+    return parse_config(text, filename=str(path), folder=path.resolve().parent)
+
+
+def parse_config(text: str, *, filename: str = "agent.toml", folder: Path = Path()) -> AgentConfig:
+    """The configuration in a text.
+
+    Raises:
+        InvalidInput: it is wrong; its violations name every wrong key.
+    """
+    try:
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise InvalidInput(f"{filename} is not TOML: {error}") from error
+    top = _Table(document, "", [])
+    config = _config(top, folder)
+    if top.violations or config is None:
+        listed = "; ".join(str(violation) for violation in top.violations)
+        raise InvalidInput(f"{filename}: {listed}", tuple(top.violations))
+    return config
+
+
+class _Table:
+    """A TOML table that takes its keys out one by one and notes what is wrong with each."""
+
+    def __init__(self, values: Mapping[str, Any], prefix: str, violations: list[Violation]) -> None:
+        self._left = dict(values)
+        self._prefix = prefix
+        self.violations = violations
+
+    def wrong(self, key: str, message: str) -> None:
+        self.violations.append(Violation(field=self._prefix + key, message=message))
+
+    def _take(self, key: str, default: Any, required: bool) -> Any:
+        if key not in self._left:
+            if required:
+                self.wrong(key, "is missing")
+            return default
+        return self._left.pop(key)
+
+    def text(self, key: str, default: str = "", *, required: bool = False, pattern: re.Pattern[str] | None = None) -> str:
+        value = self._take(key, default, required)
+        if not isinstance(value, str):
+            self.wrong(key, f"is {value!r}; it must be text in quotes")
+            return default
+        if pattern is not None and value != default and not pattern.fullmatch(value):
+            self.wrong(key, f"is {value!r}; use a-z 0-9 . _ - only, with a letter or digit at both ends, at most 63")
+        return value
+
+    def number(self, key: str, default: float, *, low: float, high: float, above: bool = False, required: bool = False) -> float:
+        value = self._take(key, default, required)
+        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+            self.wrong(key, f"is {value!r}; it must be a number")
+            return default
+        if value < low or value > high or (above and value == low):
+            self.wrong(key, f"is {value:g}; it must be {'above' if above else 'at least'} {low:g} and at most {high:g}")
+            return default
+        return float(value)
+
+    def integer(self, key: str, default: int, *, low: int, high: int) -> int:
+        value = self._take(key, default, False)
+        if isinstance(value, bool) or not isinstance(value, int):
+            self.wrong(key, f"is {value!r}; it must be a whole number")
+            return default
+        if not low <= value <= high:
+            self.wrong(key, f"is {value}; it must be at least {low} and at most {high}")
+            return default
+        return value
+
+    def flag(self, key: str, default: bool) -> bool:
+        value = self._take(key, default, False)
+        if not isinstance(value, bool):
+            self.wrong(key, f"is {value!r}; it must be true or false")
+            return default
+        return value
+
+    def has(self, key: str) -> bool:
+        return key in self._left
+
+    def table(self, key: str) -> _Table:
+        value = self._take(key, {}, False)
+        if not isinstance(value, dict):
+            self.wrong(key, f"is {value!r}; it must be a table: [{key}]")
+            value = {}
+        return _Table(value, f"{self._prefix}{key}.", self.violations)
+
+    def tables(self, key: str, limit: int) -> list[_Table]:
+        value = self._take(key, [], False)
+        if not isinstance(value, list) or not all(isinstance(entry, dict) for entry in value):
+            self.wrong(key, f"must be a list of tables: [[{key}]]")
+            return []
+        if len(value) > limit:
+            self.wrong(key, f"has {len(value)} entries; at most {limit} are allowed")
+            return []
+        return [_Table(entry, f"{self._prefix}{key}[{index}].", self.violations) for index, entry in enumerate(value)]
+
+    def end(self) -> None:
+        """Whatever nobody took is unknown."""
+        for key in self._left:
+            self.wrong(key, "is no known key")
+
+
+def _config(top: _Table, folder: Path) -> AgentConfig | None:
+    device_id = DeviceId(top.text("device_id", required=True, pattern=_ID))
+    planner = top.text("planner", "127.0.0.1:7400")
+    state_dir = top.text("state_dir", required=True)
+    tier = top.text("tier", required=True)
+    if tier not in {"", *Tier}:
+        top.wrong("tier", f"is {tier!r}; it must be one of {', '.join(Tier)}")
+    site = top.text("site", "default", pattern=_ID)
+    data_listen = top.text("data_listen", "127.0.0.1:0")
+    price_per_h = top.number("price_per_h", 0.0, low=0.0, high=1e6)
+    device_class = top.text("device_class", pattern=_CLASS)
+    cores = top.number("cores", 1.0, low=0.0, high=4096.0, above=True) if top.has("cores") else None
+    memory_bytes = top.integer("memory_bytes", 1, low=1, high=2**50) if top.has("memory_bytes") else None
+    emulation = top.table("emulation")
+    speed_ratio = emulation.number("speed_ratio", 1.0, low=0.0, high=1.0, above=True)
+    emulation.end()
+    links = _links(top)
+    accelerators = tuple(_accelerator(entry) for entry in top.tables("accelerators", _MAX_ACCELERATORS))
+    wheels = top.text("wheels")
+    if wheels and not (folder / wheels).is_dir():
+        top.wrong("wheels", f"is {wheels!r}; there is no such folder")
+    build_environments = top.flag("build_environments", True)
+    top.end()
+    if top.violations:
+        return None
+    return AgentConfig(
+        device_id=device_id,
+        planner=planner,
+        state_dir=folder / state_dir,
+        tier=Tier(tier),
+        site=SiteId(site),
+        data_listen=data_listen,
+        price_per_h=price_per_h,
+        device_class=DeviceClass(device_class) if device_class else None,
+        cores=cores,
+        memory_bytes=memory_bytes,
+        speed_ratio=speed_ratio,
+        links=links,
+        accelerators=accelerators,
+        wheels=folder / wheels if wheels else None,
+        build_environments=build_environments,
+    )
+
+
+def _links(top: _Table) -> tuple[Link, ...]:
+    links: list[Link] = []
+    for entry in top.tables("links", _MAX_LINKS):
+        peer = entry.text("peer", required=True, pattern=_ID)
+        if any(link.peer == peer for link in links):
+            entry.wrong("peer", f"is {peer!r}, which another link names too; one link for each peer")
+        bandwidth_mbit_per_s = entry.number("bandwidth_mbit_per_s", 0.0, low=0.0, high=1e7)
+        links.append(
+            Link(
+                peer=DeviceId(peer),
+                bandwidth_bit_per_s=round(bandwidth_mbit_per_s * _BIT_PER_MBIT),
+                rtt_ms=entry.number("rtt_ms", 0.0, low=0.0, high=60_000.0),
+                price_per_gb=entry.number("price_per_gb", 0.0, low=0.0, high=1e6),
+                emulated=entry.flag("emulated", False),
+            )
+        )
+        entry.end()
+    return tuple(links)
+
+
+def _accelerator(entry: _Table) -> Accelerator:
+    # Real ones are found by the fingerprint; whatever stands in the file is emulated.
+    accelerator = Accelerator(
+        kind=entry.text("kind", required=True, pattern=_ID),
+        model=entry.text("model", "emulated"),
+        provider=entry.text("provider", "CPUExecutionProvider"),
+        slots=entry.integer("slots", 1, low=1, high=1024),
+        memory_bytes=entry.integer("memory_bytes", 0, low=0, high=2**50),
+        emulated=True,
+    )
+    entry.end()
+    return accelerator

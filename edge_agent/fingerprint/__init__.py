@@ -1,0 +1,1 @@
+"""What a box is: one noun a file, put together into a Device by ``device.py``."""

@@ -1,0 +1,275 @@
+"""pipeline.yaml <-> Pipeline. The format is described in docs/pipeline-format.md."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+
+import yaml
+
+from circinus.model.pipeline import (
+    SOURCE,
+    ContentSpec,
+    EnvironmentSpec,
+    Knob,
+    KnobValue,
+    OperatorId,
+    OperatorSpec,
+    Pipeline,
+    PipelineId,
+    State,
+)
+from circinus.spec import graph
+from circinus.spec.document import Document, kind_of, suggestion
+
+MAX_OPERATORS = 100
+MAX_INPUTS = 32
+MAX_KNOBS = 32
+MAX_KNOB_VALUES = 1_000
+MAX_CONFIGURATIONS = 1_000_000
+MAX_CONTENTS = 100
+MAX_SAMPLES = 10_000
+MAX_REQUIREMENTS = 200
+MAX_HANG_MS = 3_600_000
+
+ID_PATTERN = r"[a-z][a-z0-9-]{0,62}"
+ID_RULE = "lower-case letters, digits and dashes, beginning with a letter, at most 63"
+_KNOB_PATTERN = r"[a-z][a-z0-9_-]{0,62}"
+_KNOB_RULE = "lower-case letters, digits, dashes and underscores, beginning with a letter, at most 63"
+_ENTRY_PATTERN = r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*"
+_ENTRY_RULE = '"module:Class"'
+DEVICE_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}"
+DEVICE_RULE = "a device id: letters, digits, dots, dashes and underscores, at most 63"
+
+_REQUIRED = ("pipeline", "source", "scorer", "operators", "outputs", "contents")
+_OPTIONAL = ("description", "environment")
+_DEFAULT_HANG_MS = 30_000.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LocatedPipeline:
+    """A pipeline with the line on which each of its entry points stands."""
+
+    pipeline: Pipeline
+    entry_point_lines: tuple[tuple[str, int], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Operator:
+    """An operator as it was read, with the nodes that later errors point to."""
+
+    spec: OperatorSpec
+    node: yaml.Node
+    inputs: tuple[tuple[str, yaml.Node], ...]
+
+
+def parse_pipeline(text: str, filename: str = "pipeline.yaml") -> Pipeline:
+    """The pipeline in a YAML text; its operators are put in an order in which each comes after its inputs.
+
+    Raises:
+        SpecErrors: all that is wrong with the text, each with its line.
+    """
+    return parse_located(text, filename).pipeline
+
+
+def parse_located(text: str, filename: str = "pipeline.yaml") -> LocatedPipeline:
+    """Like ``parse_pipeline``, with the lines of the entry points, for checks against the code.
+
+    Raises:
+        SpecErrors: all that is wrong with the text, each with its line.
+    """
+    document = Document(text, filename)
+    reader = _Reader(document)
+    pipeline = reader.pipeline()
+    document.finish()
+    return LocatedPipeline(pipeline=pipeline, entry_point_lines=tuple(reader.entry_points))
+
+
+class _Reader:
+    """Reads one document; what can't be read is left out, and an error stands for it."""
+
+    def __init__(self, document: Document) -> None:
+        self.document = document
+        self.entry_points: list[tuple[str, int]] = []
+
+    def pipeline(self) -> Pipeline:
+        document = self.document
+        entries = document.mapping(document.root, "pipeline file", required=_REQUIRED, optional=_OPTIONAL)
+        values = {key: entry.value for key, entry in entries.items()}
+        operators = self._operators(values.get("operators"))
+        outputs = self._outputs(values.get("outputs"), operators)
+        ordered = self._check_graph(operators, outputs)
+        if "operators" in values:
+            self._check_size(values["operators"], ordered)
+        return Pipeline(
+            id=PipelineId(self._id(values.get("pipeline"), "pipeline") or ""),
+            description=document.text(values.get("description"), "description", at_most=2_000, empty=True) or "",
+            environment=self._environment(values.get("environment")),
+            source=self._entry_point(values.get("source"), "source"),
+            scorer=self._entry_point(values.get("scorer"), "scorer"),
+            operators=ordered,
+            outputs=tuple(OperatorId(name) for name, _ in outputs),
+            contents=self._contents(values.get("contents")),
+        )
+
+    def _id(self, node: yaml.Node | None, what: str) -> str | None:
+        return self.document.text(node, what, pattern=ID_PATTERN, rule=ID_RULE)
+
+    def _entry_point(self, node: yaml.Node | None, what: str) -> str:
+        value = self.document.text(node, what, pattern=_ENTRY_PATTERN, rule=_ENTRY_RULE)
+        if value is None or node is None:
+            return ""
+        self.entry_points.append((value, node.start_mark.line + 1))
+        return value
+
+    def _environment(self, node: yaml.Node | None) -> EnvironmentSpec:
+        keys = ("python", "libraries", "executables", "debian")
+        entries = self.document.mapping(node, "environment", optional=keys)
+        lists = {
+            key: self.document.texts(entry.value, f"environment: {key}", at_most=MAX_REQUIREMENTS)
+            for key, entry in entries.items()
+        }
+        return EnvironmentSpec(**lists)
+
+    def _operators(self, node: yaml.Node | None) -> dict[str, _Operator]:
+        found: dict[str, _Operator] = {}
+        for element in self.document.sequence(node, "operators", at_least=1, at_most=MAX_OPERATORS):
+            operator = self._operator(element)
+            if operator is None:
+                continue
+            name = operator.spec.id
+            if name in found:
+                first = found[name].node.start_mark.line + 1
+                self.document.error(operator.node, f"operator {name!r} is defined twice (first on line {first})")
+            else:
+                found[name] = operator
+        return found
+
+    def _operator(self, node: yaml.Node) -> _Operator | None:
+        document = self.document
+        if not isinstance(node, yaml.MappingNode):
+            document.error(node, f"each operator must be a mapping with id, class and inputs, is {kind_of(node)}")
+            return None
+        written = next((str(value.value) for key, value in node.value if key.value == "id"), "")
+        what = f"operator {written!r}" if written else "operator"
+        optional = ("knobs", "state", "pinned", "accelerators", "hang_ms")
+        entries = document.mapping(node, what, required=("id", "class", "inputs"), optional=optional)
+        values = {key: entry.value for key, entry in entries.items()}
+        name = self._id(values.get("id"), f"{what}: id")
+        if name == SOURCE:
+            document.error(values["id"], f"operator id {name!r} is taken: it is what operators call the source")
+            name = None
+        inputs = document.located_texts(values.get("inputs"), f"{what}: inputs", at_least=1, at_most=MAX_INPUTS)
+        pinned = document.text(values.get("pinned"), f"{what}: pinned", pattern=DEVICE_PATTERN, rule=DEVICE_RULE)
+        hang_ms = document.number(values.get("hang_ms"), f"{what}: hang_ms", above=0, at_most=MAX_HANG_MS)
+        spec = OperatorSpec(
+            id=OperatorId(name or ""),
+            entry_point=self._entry_point(values.get("class"), f"{what}: class"),
+            inputs=tuple(OperatorId(value) for value, _ in inputs),
+            knobs=self._knobs(values.get("knobs"), what),
+            state=self._state(values.get("state"), what),
+            pinned=pinned or "",
+            accelerator_kinds=document.texts(values.get("accelerators"), f"{what}: accelerators", at_most=8),
+            hang_ms=hang_ms or _DEFAULT_HANG_MS,
+        )
+        return _Operator(spec=spec, node=values.get("id", node), inputs=tuple(inputs)) if name else None
+
+    def _state(self, node: yaml.Node | None, what: str) -> State:
+        value = self.document.text(node, f"{what}: state")
+        names = [state.value for state in State]
+        if node is None or value is None:
+            return State.NONE
+        if value not in names:
+            self.document.error(node, f"{what}: unknown state {value!r}{suggestion(value, names)}")
+            return State.NONE
+        return State(value)
+
+    def _knobs(self, node: yaml.Node | None, what: str) -> tuple[Knob, ...]:
+        entries = self.document.mapping(node, f"{what}: knobs", optional=None)
+        if node is not None and len(entries) > MAX_KNOBS:
+            self.document.error(node, f"{what} has {len(entries)} knobs; the limit is {MAX_KNOBS}")
+            return ()
+        knobs = []
+        for name, entry in entries.items():
+            knob = f"{what}: knob {name!r}"
+            self.document.text(entry.key, f"{what}: knob", pattern=_KNOB_PATTERN, rule=_KNOB_RULE)
+            knobs.append(Knob(name=name, values=self._domain(entry.value, knob)))
+        return tuple(knobs)
+
+    def _domain(self, node: yaml.Node, knob: str) -> tuple[KnobValue, ...]:
+        values: list[KnobValue] = []
+        for element in self.document.sequence(node, knob, at_least=1, at_most=MAX_KNOB_VALUES):
+            value = self.document.scalar(element, f"{knob}: each value")
+            if value is None:
+                continue
+            if isinstance(value, str) and len(value) > 200:
+                self.document.error(element, f"{knob}: a value has {len(value)} characters; the limit is 200")
+            elif value in values:
+                self.document.error(element, f"{knob}: value {value!r} is repeated")
+            else:
+                values.append(value)
+        # 1 among reals is 1.0: else the same setting would have two names.
+        numbers = all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in values)
+        if numbers and any(isinstance(value, float) for value in values):
+            return tuple(float(value) for value in values)
+        return tuple(values)
+
+    def _outputs(self, node: yaml.Node | None, operators: dict[str, _Operator]) -> list[tuple[str, yaml.Node]]:
+        outputs = self.document.located_texts(node, "outputs", at_least=1, at_most=MAX_OPERATORS)
+        for name, element in outputs:
+            if name not in operators:
+                self.document.error(element, f"output {name!r} is no operator{suggestion(name, operators)}")
+        return outputs
+
+    def _check_graph(
+        self, operators: dict[str, _Operator], outputs: list[tuple[str, yaml.Node]]
+    ) -> tuple[OperatorSpec, ...]:
+        document = self.document
+        for name, operator in operators.items():
+            for value, node in operator.inputs:
+                if value != SOURCE and value not in operators:
+                    hint = suggestion(value, [SOURCE, *(other for other in operators if other != name)])
+                    document.error(node, f"operator {name!r}: unknown input {value!r}{hint}")
+        inputs = {name: [value for value, _ in operator.inputs] for name, operator in operators.items()}
+        for cycle in graph.cycles(inputs):
+            path = " -> ".join((*cycle, cycle[0]))
+            document.error(operators[cycle[0]].node, f"operators form a cycle: {path}")
+        named = [name for name, _ in outputs if name in operators]
+        if named:
+            reached = graph.ancestors(inputs, named)
+            for name, operator in operators.items():
+                if name not in reached:
+                    document.error(operator.node, f"operator {name!r} leads to no output; name it in outputs or remove it")
+        return tuple(operators[name].spec for name in graph.topological(inputs))
+
+    def _check_size(self, node: yaml.Node, operators: tuple[OperatorSpec, ...]) -> None:
+        count = prod(len(knob.values) for operator in operators for knob in operator.knobs if knob.values)
+        if count > MAX_CONFIGURATIONS:
+            self.document.error(node, f"the knobs make {count:,} configurations; the limit is {MAX_CONFIGURATIONS:,}")
+
+    def _contents(self, node: yaml.Node | None) -> tuple[ContentSpec, ...]:
+        document = self.document
+        entries = document.mapping(node, "contents", optional=None)
+        if node is not None and isinstance(node, yaml.MappingNode) and not node.value:
+            document.error(node, "contents is empty; it needs at least 1")
+        if node is not None and len(entries) > MAX_CONTENTS:
+            document.error(node, f"{len(entries)} contents; the limit is {MAX_CONTENTS}")
+            return ()
+        contents = []
+        for name, entry in entries.items():
+            what = f"content {name!r}"
+            document.text(entry.key, "content", pattern=ID_PATTERN, rule=ID_RULE)
+            fields = document.mapping(entry.value, what, required=("seed", "samples"))
+            seed = fields.get("seed")
+            samples = fields.get("samples")
+            contents.append(
+                ContentSpec(
+                    name=name,
+                    seed=document.integer(seed.value if seed else None, f"{what}: seed", at_least=0, at_most=2**63 - 1) or 0,
+                    samples=document.integer(
+                        samples.value if samples else None, f"{what}: samples", at_least=1, at_most=MAX_SAMPLES
+                    )
+                    or 0,
+                )
+            )
+        return tuple(contents)

@@ -1,0 +1,87 @@
+"""queries.yaml <-> queries. The format is described in docs/pipeline-format.md."""
+
+from __future__ import annotations
+
+import yaml
+
+from circinus.model.device import DeviceId
+from circinus.model.pipeline import PipelineId
+from circinus.model.query import DEFAULT_PERCENTILE_RATIO, Query, QueryId, Slo
+from circinus.spec.document import Document
+from circinus.spec.pipeline import DEVICE_PATTERN, DEVICE_RULE, ID_PATTERN, ID_RULE
+
+MAX_QUERIES = 10_000
+MAX_RATE_PER_S = 1_000_000
+MAX_WEIGHT = 1_000_000
+MAX_LATENCY_MS = 3_600_000
+MAX_COST_PER_H = 1_000_000_000
+
+_RATIO_HINT = "; it is a ratio: write 0.95 for 95%"
+_NO_BOUND_HINT = "; leave it out if there is no bound"
+
+
+def parse_queries(text: str, filename: str = "queries.yaml") -> tuple[Query, ...]:
+    """The queries in a YAML text: a list. A query without ``id`` has an empty one; the planner gives it one.
+
+    Raises:
+        SpecErrors: all that is wrong with the text, each with its line.
+    """
+    document = Document(text, filename)
+    queries: list[Query] = []
+    seen: dict[str, int] = {}
+    for node in document.sequence(document.root, "queries file", at_least=1, at_most=MAX_QUERIES):
+        query = _query(document, node)
+        if query is None:
+            continue
+        line = node.start_mark.line + 1
+        if query.id and query.id in seen:
+            document.error(node, f"query {query.id!r} is defined twice (first on line {seen[query.id]})")
+        seen.setdefault(query.id, line)
+        queries.append(query)
+    document.finish()
+    return tuple(queries)
+
+
+def _query(document: Document, node: yaml.Node) -> Query | None:
+    required = ("pipeline", "content", "source", "rate_per_s")
+    entries = document.mapping(node, "query", required=required, optional=("id", "weight", "slo"))
+    values = {key: entry.value for key, entry in entries.items()}
+    if not values:
+        return None
+    identifier = document.text(values.get("id"), "query: id", pattern=ID_PATTERN, rule=ID_RULE) or ""
+    what = f"query {identifier!r}" if identifier else "query"
+    pipeline = document.text(values.get("pipeline"), f"{what}: pipeline", pattern=ID_PATTERN, rule=ID_RULE)
+    content = document.text(values.get("content"), f"{what}: content", pattern=ID_PATTERN, rule=ID_RULE)
+    source = document.text(values.get("source"), f"{what}: source", pattern=DEVICE_PATTERN, rule=DEVICE_RULE)
+    rate_per_s = document.number(values.get("rate_per_s"), f"{what}: rate_per_s", above=0, at_most=MAX_RATE_PER_S)
+    weight = document.number(values.get("weight"), f"{what}: weight", above=0, at_most=MAX_WEIGHT)
+    return Query(
+        id=QueryId(identifier),
+        pipeline_id=PipelineId(pipeline or ""),
+        content=content or "",
+        source_device_id=DeviceId(source or ""),
+        rate_per_s=rate_per_s or 0.0,
+        weight=1.0 if weight is None else weight,
+        slo=_slo(document, values.get("slo"), what),
+    )
+
+
+def _slo(document: Document, node: yaml.Node | None, what: str) -> Slo:
+    keys = ("latency_ms", "percentile", "accuracy", "cost_per_h")
+    entries = document.mapping(node, f"{what}: slo", optional=keys)
+    values = {key: entry.value for key, entry in entries.items()}
+
+    def bound(key: str, at_most: float, hint: str = _NO_BOUND_HINT) -> float | None:
+        return document.number(values.get(key), f"{what}: slo {key}", above=0, at_most=at_most, hint=hint)
+
+    percentile_ratio = bound("percentile", 1, _RATIO_HINT)
+    if percentile_ratio == 1:
+        document.error(values["percentile"], f"{what}: slo percentile is 1; no bound holds for every item, write 0.999 or less")
+    if "percentile" in values and "latency_ms" not in values:
+        document.error(values["percentile"], f"{what}: slo percentile is for latency_ms, which is missing")
+    return Slo(
+        latency_ms=bound("latency_ms", MAX_LATENCY_MS),
+        percentile_ratio=DEFAULT_PERCENTILE_RATIO if percentile_ratio is None else percentile_ratio,
+        accuracy_ratio=bound("accuracy", 1, _RATIO_HINT),
+        cost_per_h=bound("cost_per_h", MAX_COST_PER_H),
+    )

@@ -1,0 +1,45 @@
+"""Model <-> proto, both ways. What comes from the wire is checked: sizes, signs, no NaN."""
+
+from circinus.wire.device import device_from_message, device_to_message, link_from_message, link_to_message
+from circinus.wire.directive import (
+    directive_digest,
+    directive_from_message,
+    directive_to_message,
+    generation_of,
+)
+from circinus.wire.knobs import (
+    configuration_from_message,
+    configuration_key,
+    configuration_to_message,
+    knobs_from_map,
+    set_knobs,
+)
+from circinus.wire.plan import plan_from_message, plan_to_message, selection_from_message, selection_to_message
+from circinus.wire.profile import configuration_profile_from_message, configuration_profile_to_message
+from circinus.wire.query import query_from_message, query_to_message, slo_from_message, slo_to_message
+
+__all__ = [
+    "configuration_from_message",
+    "configuration_key",
+    "configuration_profile_from_message",
+    "configuration_profile_to_message",
+    "configuration_to_message",
+    "device_from_message",
+    "device_to_message",
+    "directive_digest",
+    "directive_from_message",
+    "directive_to_message",
+    "generation_of",
+    "knobs_from_map",
+    "link_from_message",
+    "link_to_message",
+    "plan_from_message",
+    "plan_to_message",
+    "query_from_message",
+    "query_to_message",
+    "selection_from_message",
+    "selection_to_message",
+    "set_knobs",
+    "slo_from_message",
+    "slo_to_message",
+]

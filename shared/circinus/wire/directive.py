@@ -1,0 +1,189 @@
+"""Directives and their digests."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+
+from circinus.errors import InvalidInput
+from circinus.model.device import DeviceId, Digest
+from circinus.model.directive import Directive, Generation, Peer, ReplicaSet, Route, SourceSpec, Target
+from circinus.model.pipeline import OperatorId, PipelineId
+from circinus.model.query import QueryId
+from circinus.v1 import types_pb2
+from circinus.wire import check
+from circinus.wire.knobs import knobs_from_map, set_knobs
+
+_MAX_REPLICAS = 1_000
+_SHARE_TOLERANCE = 1e-6
+
+
+def directive_digest(message: types_pb2.Directive) -> str:
+    """The digest that a directive's message must carry: over its deterministic bytes with an empty digest."""
+    copy = types_pb2.Directive()
+    copy.CopyFrom(message)
+    copy.digest = ""
+    return "sha256:" + hashlib.sha256(copy.SerializeToString(deterministic=True)).hexdigest()
+
+
+def generation_of(message: types_pb2.Directive) -> Generation:
+    """The generation that a directive's message is of."""
+    return Generation(epoch=message.epoch, number=message.generation)
+
+
+def _replica_set_to_message(replica_set: ReplicaSet) -> types_pb2.ReplicaSet:
+    message = types_pb2.ReplicaSet(
+        key=replica_set.key,
+        query_id=replica_set.query_id,
+        pipeline_id=replica_set.pipeline_id,
+        operator_id=replica_set.operator_id,
+        bundle_digest=replica_set.bundle_digest,
+        environment_digest=replica_set.environment_digest,
+        entry_point=replica_set.entry_point,
+        replicas=replica_set.replicas,
+        cores=replica_set.cores,
+        accelerator_slots=replica_set.accelerator_slots,
+        accelerator_memory_bytes=replica_set.accelerator_memory_bytes,
+        memory_bytes=replica_set.memory_bytes,
+        batch=replica_set.batch,
+        hang_ms=replica_set.hang_ms,
+        inputs=replica_set.inputs,
+    )
+    set_knobs(message.knobs, replica_set.knobs)
+    return message
+
+
+def _operator_ids(field: str, values: list[str]) -> tuple[OperatorId, ...]:
+    check.size(field, values, 1_000)
+    return tuple(OperatorId(check.name(field, value)) for value in values)
+
+
+def _replica_set_from_message(message: types_pb2.ReplicaSet) -> ReplicaSet:
+    return ReplicaSet(
+        key=check.name("replica_sets.key", message.key),
+        query_id=QueryId(check.name("replica_sets.query_id", message.query_id)),
+        pipeline_id=PipelineId(check.name("replica_sets.pipeline_id", message.pipeline_id)),
+        operator_id=OperatorId(check.name("replica_sets.operator_id", message.operator_id)),
+        bundle_digest=Digest(check.digest("replica_sets.bundle_digest", message.bundle_digest)),
+        environment_digest=Digest(check.digest("replica_sets.environment_digest", message.environment_digest)),
+        entry_point=check.name("replica_sets.entry_point", message.entry_point),
+        knobs=knobs_from_map(message.knobs),
+        replicas=int(check.number("replica_sets.replicas", message.replicas, low=1, high=_MAX_REPLICAS)),
+        cores=check.number("replica_sets.cores", message.cores, low=1e-3, high=1e4),
+        accelerator_slots=int(check.number("replica_sets.accelerator_slots", message.accelerator_slots, high=1024)),
+        accelerator_memory_bytes=message.accelerator_memory_bytes,
+        memory_bytes=message.memory_bytes,
+        batch=int(check.number("replica_sets.batch", message.batch, low=1, high=10_000)),
+        hang_ms=check.number("replica_sets.hang_ms", message.hang_ms, low=1, high=1e9),
+        inputs=_operator_ids("replica_sets.inputs", list(message.inputs)),
+    )
+
+
+def _route_from_message(message: types_pb2.Route) -> Route:
+    check.size("routes.targets", message.targets, _MAX_REPLICAS)
+    targets = tuple(
+        Target(
+            device_id=DeviceId(check.name("routes.targets.device_id", target.device_id)),
+            share_ratio=check.ratio("routes.targets.share_ratio", target.share_ratio),
+        )
+        for target in message.targets
+    )
+    total = math.fsum(target.share_ratio for target in targets)
+    if abs(total - 1.0) > _SHARE_TOLERANCE:
+        raise InvalidInput(f"routes.targets: shares of operator {message.operator_id!r} sum to {total:g}, not to 1")
+    return Route(
+        query_id=QueryId(check.name("routes.query_id", message.query_id)),
+        operator_id=OperatorId(check.name("routes.operator_id", message.operator_id)),
+        inputs=_operator_ids("routes.inputs", list(message.inputs)),
+        targets=targets,
+    )
+
+
+def _source_to_message(source: SourceSpec) -> types_pb2.SourceSpec:
+    return types_pb2.SourceSpec(
+        key=source.key,
+        query_id=source.query_id,
+        pipeline_id=source.pipeline_id,
+        bundle_digest=source.bundle_digest,
+        environment_digest=source.environment_digest,
+        entry_point=source.entry_point,
+        scorer_entry_point=source.scorer_entry_point,
+        content=source.content,
+        seed=source.seed,
+        rate_per_s=source.rate_per_s,
+        deadline_ms=source.deadline_ms,
+        output_operator_ids=source.output_operator_ids,
+    )
+
+
+def _source_from_message(message: types_pb2.SourceSpec) -> SourceSpec:
+    return SourceSpec(
+        key=check.name("sources.key", message.key),
+        query_id=QueryId(check.name("sources.query_id", message.query_id)),
+        pipeline_id=PipelineId(check.name("sources.pipeline_id", message.pipeline_id)),
+        bundle_digest=Digest(check.digest("sources.bundle_digest", message.bundle_digest)),
+        environment_digest=Digest(check.digest("sources.environment_digest", message.environment_digest)),
+        entry_point=check.name("sources.entry_point", message.entry_point),
+        scorer_entry_point=check.name("sources.scorer_entry_point", message.scorer_entry_point, empty=True),
+        content=check.name("sources.content", message.content),
+        seed=message.seed,
+        rate_per_s=check.number("sources.rate_per_s", message.rate_per_s, low=1e-6, high=1e6),
+        deadline_ms=check.number("sources.deadline_ms", message.deadline_ms, high=1e9),
+        output_operator_ids=_operator_ids("sources.output_operator_ids", list(message.output_operator_ids)),
+    )
+
+
+def directive_to_message(directive: Directive) -> types_pb2.Directive:
+    """A directive's message, with its digest."""
+    message = types_pb2.Directive(
+        device_id=directive.device_id,
+        epoch=directive.generation.epoch,
+        generation=directive.generation.number,
+        replica_sets=[_replica_set_to_message(replica_set) for replica_set in directive.replica_sets],
+        routes=[
+            types_pb2.Route(
+                query_id=route.query_id,
+                operator_id=route.operator_id,
+                inputs=route.inputs,
+                targets=[
+                    types_pb2.Target(device_id=target.device_id, share_ratio=target.share_ratio)
+                    for target in route.targets
+                ],
+            )
+            for route in directive.routes
+        ],
+        sources=[_source_to_message(source) for source in directive.sources],
+        peers=[types_pb2.Peer(device_id=peer.device_id, address=peer.address) for peer in directive.peers],
+    )
+    message.digest = directive_digest(message)
+    return message
+
+
+def directive_from_message(message: types_pb2.Directive) -> Directive:
+    """The directive in a message. Its digest is checked by whoever holds it to the generation law.
+
+    Raises:
+        InvalidInput: a field is bad.
+        TooLarge: a list is too long.
+    """
+    for field, values in (
+        ("replica_sets", message.replica_sets),
+        ("routes", message.routes),
+        ("sources", message.sources),
+        ("peers", message.peers),
+    ):
+        check.size(field, values)
+    return Directive(
+        device_id=DeviceId(check.name("device_id", message.device_id)),
+        generation=generation_of(message),
+        replica_sets=tuple(_replica_set_from_message(replica_set) for replica_set in message.replica_sets),
+        routes=tuple(_route_from_message(route) for route in message.routes),
+        sources=tuple(_source_from_message(source) for source in message.sources),
+        peers=tuple(
+            Peer(
+                device_id=DeviceId(check.name("peers.device_id", peer.device_id)),
+                address=check.name("peers.address", peer.address),
+            )
+            for peer in message.peers
+        ),
+    )

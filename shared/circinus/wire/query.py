@@ -1,0 +1,79 @@
+"""Queries and their SLOs."""
+
+from __future__ import annotations
+
+from circinus.errors import InvalidInput, Violation
+from circinus.model.device import DeviceId
+from circinus.model.pipeline import PipelineId
+from circinus.model.query import DEFAULT_PERCENTILE_RATIO, Query, QueryId, Slo
+from circinus.v1 import types_pb2
+from circinus.wire import check
+
+_MAX_RATE_PER_S = 1e6
+
+
+def slo_to_message(slo: Slo) -> types_pb2.Slo:
+    """An SLO's message."""
+    return types_pb2.Slo(
+        latency_ms=slo.latency_ms,
+        percentile_ratio=slo.percentile_ratio,
+        accuracy_ratio=slo.accuracy_ratio,
+        cost_per_h=slo.cost_per_h,
+    )
+
+
+def slo_from_message(message: types_pb2.Slo) -> Slo:
+    """The SLO in a message.
+
+    Raises:
+        InvalidInput: a bound is not a number, or not above zero, or a ratio is not below 1.
+    """
+
+    def bound(name: str, high: float) -> float | None:
+        if not message.HasField(name):
+            return None
+        value: float = getattr(message, name)
+        if value <= 0.0:
+            raise InvalidInput(
+                f"slo.{name}: {value!r} can't be met by anything; give a bound above 0, or leave it out",
+                (Violation(field=f"slo.{name}", message="must be above 0"),),
+            )
+        return check.number(f"slo.{name}", value, high=high)
+
+    percentile_ratio = bound("percentile_ratio", 0.9999)
+    return Slo(
+        latency_ms=bound("latency_ms", 1e9),
+        percentile_ratio=DEFAULT_PERCENTILE_RATIO if percentile_ratio is None else percentile_ratio,
+        accuracy_ratio=bound("accuracy_ratio", 1.0),
+        cost_per_h=bound("cost_per_h", 1e9),
+    )
+
+
+def query_to_message(query: Query) -> types_pb2.Query:
+    """A query's message."""
+    return types_pb2.Query(
+        id=query.id,
+        pipeline_id=query.pipeline_id,
+        content=query.content,
+        source_device_id=query.source_device_id,
+        rate_per_s=query.rate_per_s,
+        weight=query.weight,
+        slo=slo_to_message(query.slo),
+    )
+
+
+def query_from_message(message: types_pb2.Query) -> Query:
+    """The query in a message; its id may be empty.
+
+    Raises:
+        InvalidInput: a field is bad.
+    """
+    return Query(
+        id=QueryId(check.name("id", message.id, empty=True)),
+        pipeline_id=PipelineId(check.name("pipeline_id", message.pipeline_id)),
+        content=check.name("content", message.content),
+        source_device_id=DeviceId(check.name("source_device_id", message.source_device_id)),
+        rate_per_s=check.number("rate_per_s", message.rate_per_s, low=1e-6, high=_MAX_RATE_PER_S),
+        weight=check.number("weight", message.weight or 1.0, low=1e-6, high=1e6),
+        slo=slo_from_message(message.slo),
+    )

@@ -1,0 +1,271 @@
+"""Model values survive the wire, and bad ones don't get in."""
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from circinus import wire
+from circinus.errors import InvalidInput, TooLarge
+from circinus.model.device import Accelerator, Device, Environment, Link, Tier
+from circinus.model.directive import Directive, Generation, Peer, ReplicaSet, Route, SourceSpec, Target
+from circinus.model.plan import Interval, MachineUse, OperatorPlan, Plan, Selection, UnplacedQuery
+from circinus.model.profile import ConfigurationProfile, OperatorSample, SampleResult
+from circinus.model.query import Query, Slo
+
+DIGEST = "sha256:" + "0" * 64
+
+positive = st.floats(min_value=1e-3, max_value=1e6)
+ratios = st.floats(min_value=0.0, max_value=1.0)
+names = st.from_regex(r"[a-z][a-z0-9-]{0,20}", fullmatch=True)
+knob_values = st.one_of(st.booleans(), st.integers(-(2**60), 2**60), st.floats(-1e12, 1e12), st.text(max_size=20))
+configurations = st.dictionaries(names.map(lambda name: f"op.{name}"), knob_values, max_size=5)
+
+
+def a_device() -> Device:
+    return Device(
+        id="camera-1",
+        tier=Tier.EDGE,
+        site="shop-1",
+        device_class="epyc/avx512/x0.25",
+        cpu_model="AMD EPYC",
+        logical_cores=2,
+        max_frequency_mhz=0.0,
+        cpu_flags=("avx2", "sse4_2"),
+        cores=1.5,
+        memory_bytes=2**33,
+        disk_free_bytes=2**30,
+        accelerators=(
+            Accelerator(kind="cuda", model="T4", provider="CUDAExecutionProvider", slots=2, memory_bytes=2**34),
+        ),
+        links=(Link(peer="gateway-1", bandwidth_bit_per_s=20_000_000, rtt_ms=4.0, price_per_gb=0.1, emulated=True),),
+        price_per_h=0.05,
+        speed_ratio=0.25,
+        environments=(Environment(digest=DIGEST, ready=False, reason="no libtesseract"),),
+        data_address="127.0.0.1:7000",
+        agent_version="0.1.0",
+    )
+
+
+def a_directive() -> Directive:
+    return Directive(
+        device_id="camera-1",
+        generation=Generation(epoch=1, number=7),
+        replica_sets=(
+            ReplicaSet(
+                key="abc",
+                query_id="q1",
+                pipeline_id="documents",
+                operator_id="read",
+                bundle_digest=DIGEST,
+                environment_digest=DIGEST,
+                entry_point="operators:Read",
+                knobs={"engine": "tesseract", "scale": 0.5, "deep": True, "side": 320},
+                replicas=2,
+                cores=0.5,
+                accelerator_slots=1,
+                accelerator_memory_bytes=10,
+                memory_bytes=100,
+                batch=4,
+                hang_ms=1000.0,
+                inputs=("denoise",),
+            ),
+        ),
+        routes=(
+            Route(
+                query_id="q1",
+                operator_id="read",
+                inputs=("denoise",),
+                targets=(Target(device_id="a", share_ratio=0.25), Target(device_id="b", share_ratio=0.75)),
+            ),
+        ),
+        sources=(
+            SourceSpec(
+                key="s",
+                query_id="q1",
+                pipeline_id="documents",
+                bundle_digest=DIGEST,
+                environment_digest=DIGEST,
+                entry_point="camera:Camera",
+                scorer_entry_point="accuracy:CharacterAccuracy",
+                content="clean",
+                seed=3,
+                rate_per_s=2.0,
+                deadline_ms=500.0,
+                output_operator_ids=("read",),
+            ),
+        ),
+        peers=(Peer(device_id="b", address="127.0.0.1:9"),),
+    )
+
+
+def test_device_survives_the_wire():
+    assert wire.device_from_message(wire.device_to_message(a_device())) == a_device()
+
+
+def test_directive_survives_the_wire_with_its_digest():
+    message = wire.directive_to_message(a_directive())
+    assert wire.directive_from_message(message) == a_directive()
+    assert message.digest == wire.directive_digest(message)
+
+
+def test_digest_changes_with_the_content():
+    message = wire.directive_to_message(a_directive())
+    message.replica_sets[0].replicas = 3
+    assert wire.directive_digest(message) != message.digest
+
+
+def test_shares_that_do_not_sum_to_one_are_refused():
+    message = wire.directive_to_message(a_directive())
+    message.routes[0].targets[0].share_ratio = 0.5
+    with pytest.raises(InvalidInput, match="sum to 1.25"):
+        wire.directive_from_message(message)
+
+
+@pytest.mark.parametrize("bad", ["", "../x", "a\nb", "x" * 201, "a/../b"])
+def test_bad_names_are_refused(bad):
+    message = wire.device_to_message(a_device())
+    message.device_id = bad
+    with pytest.raises(InvalidInput, match="device_id"):
+        wire.device_from_message(message)
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -1.0, 1e300])
+@pytest.mark.parametrize("field", ["cores", "price_per_h", "speed_ratio"])
+def test_figures_that_are_no_figures_are_refused(field, bad):
+    message = wire.device_to_message(a_device())
+    setattr(message, field, bad)
+    with pytest.raises(InvalidInput, match=field):
+        wire.device_from_message(message)
+
+
+def test_a_list_without_end_is_refused():
+    message = wire.device_to_message(a_device())
+    message.accelerators.extend([message.accelerators[0]] * 100)
+    with pytest.raises(TooLarge, match="accelerators: 101 entries are more than 64"):
+        wire.device_from_message(message)
+
+
+@given(
+    latency=st.none() | positive,
+    accuracy=st.none() | st.floats(min_value=0.01, max_value=1.0),
+    cost=st.none() | positive,
+    rate=positive,
+    weight=positive,
+)
+def test_query_survives_the_wire(latency, accuracy, cost, rate, weight):
+    query = Query(
+        id="q1",
+        pipeline_id="documents",
+        content="clean",
+        source_device_id="camera-1",
+        rate_per_s=rate,
+        weight=weight,
+        slo=Slo(latency_ms=latency, percentile_ratio=0.9, accuracy_ratio=accuracy, cost_per_h=cost),
+    )
+    assert wire.query_from_message(wire.query_to_message(query)) == query
+
+
+@pytest.mark.parametrize("field", ["latency_ms", "accuracy_ratio", "cost_per_h", "percentile_ratio"])
+@pytest.mark.parametrize("bad", [0.0, -1.0, math.nan])
+def test_an_slo_of_nothing_is_refused_by_name(field, bad):
+    message = wire.slo_to_message(Slo())
+    setattr(message, field, bad)
+    with pytest.raises(InvalidInput, match=f"slo.{field}"):
+        wire.slo_from_message(message)
+
+
+@given(configuration=configurations)
+def test_configuration_survives_the_wire_with_its_types(configuration):
+    back = wire.configuration_from_message(wire.configuration_to_message(configuration))
+    assert back == configuration
+    assert {name: type(value) for name, value in back.items()} == {
+        name: type(value) for name, value in configuration.items()
+    }
+    assert wire.configuration_key(back) == wire.configuration_key(dict(reversed(configuration.items())))
+
+
+@given(score=st.none() | ratios, cpu=positive, size=st.integers(0, 2**40))
+def test_profile_survives_the_wire(score, cpu, size):
+    profile = ConfigurationProfile(
+        configuration={"read.engine": "tesseract"},
+        samples=(
+            SampleResult(
+                sample_index=3,
+                score_ratio=score,
+                operators=(
+                    OperatorSample(operator_id="read", cpu_ms=cpu, wall_ms=cpu, output_bytes=size, cached=True),
+                ),
+            ),
+        ),
+        memory_bytes={"read": 1000},
+        source_bytes=5,
+    )
+    assert wire.configuration_profile_from_message(wire.configuration_profile_to_message(profile)) == profile
+
+
+def test_a_profile_with_one_bad_figure_is_refused_whole():
+    message = wire.configuration_profile_to_message(
+        ConfigurationProfile(
+            configuration={},
+            samples=(
+                SampleResult(
+                    sample_index=0,
+                    score_ratio=0.5,
+                    operators=(
+                        OperatorSample(operator_id="read", cpu_ms=1.0, wall_ms=1.0, output_bytes=1, cached=False),
+                    ),
+                ),
+            ),
+            memory_bytes={},
+            source_bytes=5,
+        )
+    )
+    message.samples[0].operators[0].wall_ms = math.nan
+    with pytest.raises(InvalidInput, match="wall_ms"):
+        wire.configuration_profile_from_message(message)
+
+
+def test_selection_survives_the_wire():
+    selection = Selection(
+        plans=(
+            Plan(
+                query_id="q1",
+                configuration={"read.engine": "tesseract"},
+                operators=(
+                    OperatorPlan(
+                        operator_id="read",
+                        device_id="camera-1",
+                        replicas=1,
+                        share_ratio=1.0,
+                        cores=0.5,
+                        accelerator_slots=0,
+                        accelerator_memory_bytes=0,
+                        memory_bytes=10,
+                        batch=1,
+                        service_ms=12.0,
+                    ),
+                ),
+                latency_ms=Interval(value=1.0, low=0.5, high=2.0),
+                latency_p50_ms=0.7,
+                accuracy_ratio=Interval(value=0.9, low=0.8, high=1.0),
+                cost_per_h=0.01,
+                slo_probability_ratio=0.99,
+                item_goodput_per_s=1.8,
+                runner_up="read on gateway-1",
+                runner_up_cost_per_h=0.02,
+            ),
+        ),
+        unplaced=(UnplacedQuery(query_id="q2", reason="latency"),),
+        machines=(MachineUse(device_id="camera-1", machines=1, cores=0.5, cost_per_h=0.01),),
+        traffic_cost_per_h=0.0,
+        goodput_per_s=2.0,
+        goodput_bound_per_s=2.0,
+        gap_ratio=0.0,
+        cost_per_h=0.01,
+        cost_bound_per_h=0.01,
+        cost_gap_ratio=0.0,
+        solver_status="optimal",
+    )
+    assert wire.selection_from_message(wire.selection_to_message(selection)) == selection
