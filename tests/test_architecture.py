@@ -109,9 +109,9 @@ def test_pure_module_stays_pure(path):
     for node in ast.walk(tree):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in IMPURE_CALLS:
             wrong.append(f"line {node.lineno} calls {node.func.id}")
-        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
-            if (node.value.id, node.attr) in IMPURE_ATTRIBUTES:
-                wrong.append(f"line {node.lineno} uses {node.value.id}.{node.attr}")
+        attribute = isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name)
+        if attribute and (node.value.id, node.attr) in IMPURE_ATTRIBUTES:
+            wrong.append(f"line {node.lineno} uses {node.value.id}.{node.attr}")
         if isinstance(node, (ast.AsyncFunctionDef, ast.Await)):
             wrong.append(f"line {node.lineno} is asynchronous")
     assert wrong == []

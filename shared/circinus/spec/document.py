@@ -151,7 +151,14 @@ class Document:
         return list(node.value)
 
     def text(
-        self, node: yaml.Node | None, what: str, *, pattern: str = "", rule: str = "", at_most: int = 500, empty: bool = False
+        self,
+        node: yaml.Node | None,
+        what: str,
+        *,
+        pattern: str = "",
+        rule: str = "",
+        at_most: int = 500,
+        empty: bool = False,
     ) -> str | None:
         """Text, that matches the whole of ``pattern`` if there is one; ``rule`` says the pattern in words."""
         if node is None:
@@ -203,7 +210,9 @@ class Document:
             return value
         return None
 
-    def number(self, node: yaml.Node | None, what: str, *, above: float, at_most: float, hint: str = "") -> float | None:
+    def number(
+        self, node: yaml.Node | None, what: str, *, above: float, at_most: float, hint: str = ""
+    ) -> float | None:
         """A finite number in (above, at_most]; ``hint`` is added to what is said of one outside."""
         value = self.scalar(node, what)
         if node is None or value is None:
@@ -227,7 +236,9 @@ class Document:
         if kind == "str":
             # A number as people write it that YAML 1.1 takes for text.
             if node.style is None and _LIKE_NUMBER.fullmatch(raw):
-                self.error(node, f"{what}: YAML reads {raw} as text; write {float(raw):f} as a decimal, or put it in quotes")
+                self.error(
+                    node, f"{what}: YAML reads {raw} as text; write {float(raw):f} as a decimal, or put it in quotes"
+                )
                 return None
             return raw
         if kind == "bool":
@@ -246,7 +257,9 @@ class Document:
 
     def _integer_value(self, node: yaml.Node, what: str, raw: str) -> int | None:
         if not _PLAIN_INTEGER.fullmatch(raw):
-            self.error(node, f"{what}: {raw} is no plain decimal number to YAML; put it in quotes or write it in decimals")
+            self.error(
+                node, f"{what}: {raw} is no plain decimal number to YAML; put it in quotes or write it in decimals"
+            )
         elif not -_INT64 <= (value := int(raw.replace("_", ""))) < _INT64:
             self.error(node, f"{what}: {raw} does not fit in 64 bits")
         else:

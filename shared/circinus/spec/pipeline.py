@@ -239,7 +239,9 @@ class _Reader:
             reached = graph.ancestors(inputs, named)
             for name, operator in operators.items():
                 if name not in reached:
-                    document.error(operator.node, f"operator {name!r} leads to no output; name it in outputs or remove it")
+                    document.error(
+                        operator.node, f"operator {name!r} leads to no output; name it in outputs or remove it"
+                    )
         return tuple(operators[name].spec for name in graph.topological(inputs))
 
     def _check_size(self, node: yaml.Node, operators: tuple[OperatorSpec, ...]) -> None:
@@ -265,7 +267,8 @@ class _Reader:
             contents.append(
                 ContentSpec(
                     name=name,
-                    seed=document.integer(seed.value if seed else None, f"{what}: seed", at_least=0, at_most=2**63 - 1) or 0,
+                    seed=document.integer(seed.value if seed else None, f"{what}: seed", at_least=0, at_most=2**63 - 1)
+                    or 0,
                     samples=document.integer(
                         samples.value if samples else None, f"{what}: samples", at_least=1, at_most=MAX_SAMPLES
                     )

@@ -76,7 +76,9 @@ def _slo(document: Document, node: yaml.Node | None, what: str) -> Slo:
 
     percentile_ratio = bound("percentile", 1, _RATIO_HINT)
     if percentile_ratio == 1:
-        document.error(values["percentile"], f"{what}: slo percentile is 1; no bound holds for every item, write 0.999 or less")
+        document.error(
+            values["percentile"], f"{what}: slo percentile is 1; no bound holds for every item, write 0.999 or less"
+        )
     if "percentile" in values and "latency_ms" not in values:
         document.error(values["percentile"], f"{what}: slo percentile is for latency_ms, which is missing")
     return Slo(

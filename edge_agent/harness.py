@@ -1,0 +1,117 @@
+"""What each serving process does around its operator or source: start, load, report, die with its agent.
+
+Runs in the bundle's environment, so it imports protobuf and the standard library only (no grpc, no psutil).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import importlib
+import os
+import signal
+import socket
+import sys
+import traceback
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from circinus.operator import KnobValue
+from circinus.v1 import types_pb2, worker_pb2
+from edge_agent.framing import read_frame, write_frame
+
+_PR_SET_PDEATHSIG = 1
+#: Longest text about an error that goes to the agent.
+MAX_ERROR_CHARS = 500
+
+
+def run_process(serve: Callable[[worker_pb2.WorkerConfig, socket.socket], None]) -> int:
+    """Reads the configuration that the command line names, connects to the agent and serves until it says stop.
+
+    Returns the exit code. A failure to start is told to the agent, in a word, and to standard error, in full.
+    """
+    die_with_parent()
+    # Ctrl-C in the agent's terminal is the agent's business: it tells its processes to stop.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    config = worker_pb2.WorkerConfig.FromString(Path(sys.argv[1]).read_bytes())
+    sys.path.insert(0, config.bundle_path)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        connection.connect(config.socket_path)
+        try:
+            serve(config, connection)
+        except (EOFError, ConnectionError):
+            return 0  # the agent is gone or let go of us: nobody is left to serve
+        except Exception as error:
+            traceback.print_exc()
+            reply = worker_pb2.WorkerReply(failed=worker_pb2.WorkerFailed(reason=describe(error)))
+            with contextlib.suppress(OSError):
+                write_frame(connection, reply.SerializeToString())
+            return 1
+    return 0
+
+
+def die_with_parent() -> None:
+    """Has the kernel kill this process when the agent's is gone, however it went."""
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+
+
+def load(entry_point: str) -> Any:
+    """The class that "module:Class" names.
+
+    Raises:
+        ValueError: the text isn't of that form, or the module has no such class.
+        ImportError: the module can't be imported.
+    """
+    module_name, colon, class_name = entry_point.partition(":")
+    if not (module_name and colon and class_name):
+        raise ValueError(f"entry point {entry_point!r} is not MODULE:CLASS")
+    module = importlib.import_module(module_name)
+    try:
+        return getattr(module, class_name)
+    except AttributeError:
+        raise ValueError(f"entry point {entry_point!r}: module {module_name} has no {class_name}") from None
+
+
+def knob_values(messages: Mapping[str, types_pb2.KnobValue]) -> dict[str, KnobValue]:
+    """Knobs as the operator gets them."""
+    values: dict[str, KnobValue] = {}
+    for name, message in messages.items():
+        kind = message.WhichOneof("kind")
+        if kind is None:
+            raise ValueError(f"knob {name!r} has no value")
+        values[name] = getattr(message, kind)
+    return values
+
+
+def read_request(connection: socket.socket) -> worker_pb2.WorkerRequest:
+    """Waits for the agent's next request."""
+    return worker_pb2.WorkerRequest.FromString(read_frame(connection))
+
+
+def send_ready(connection: socket.socket) -> None:
+    """Tells the agent that the process can serve."""
+    ready = worker_pb2.WorkerReady(pid=os.getpid(), memory_bytes=resident_bytes())
+    send(connection, worker_pb2.WorkerReply(ready=ready))
+
+
+def send(connection: socket.socket, reply: worker_pb2.WorkerReply) -> None:
+    """Sends one reply."""
+    write_frame(connection, reply.SerializeToString())
+
+
+def resident_bytes() -> int:
+    """Resident memory of this process; 0 where the kernel doesn't say."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+    except (OSError, ValueError, IndexError):
+        return 0
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def describe(error: BaseException) -> str:
+    """An error in one line: its type, its text and where in the bundle it was raised."""
+    frames = traceback.extract_tb(error.__traceback__)
+    where = f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
+    text = f"{type(error).__name__}: {error}"
+    return text[: MAX_ERROR_CHARS - len(where)] + where

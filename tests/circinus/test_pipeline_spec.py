@@ -1,0 +1,301 @@
+"""pipeline.yaml: what is read, and what is said of a broken one."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import jsonschema
+import pytest
+import yaml
+
+from circinus.model.pipeline import State
+from circinus.spec import schema_of
+from circinus.spec.errors import SpecErrors
+from circinus.spec.pipeline import parse_pipeline
+
+GOOD = """\
+pipeline: cam
+description: A camera.
+environment:
+  python: [numpy>=2.0]
+source: camera:Camera
+scorer: score:Accuracy
+operators:
+  - id: read
+    class: operators:Read
+    inputs: [clean, crop]
+    state: per_source
+    pinned: source
+    accelerators: [cuda]
+    hang_ms: 500
+  - id: clean
+    class: operators:Clean
+    inputs: [source]
+    knobs:
+      filter: [none, median]
+      strength: [1, 0.5]
+  - id: crop
+    class: operators:Crop
+    inputs: [source]
+outputs: [read]
+contents:
+  day: {seed: 1, samples: 8}
+"""
+
+
+def messages(text: str) -> list[str]:
+    with pytest.raises(SpecErrors) as caught:
+        parse_pipeline(text, "pipeline.yaml")
+    return [str(error) for error in caught.value.errors]
+
+
+def test_operators_are_put_after_their_inputs_and_keep_their_order_otherwise() -> None:
+    pipeline = parse_pipeline(GOOD)
+    assert [operator.id for operator in pipeline.operators] == ["clean", "crop", "read"]
+
+
+def test_every_field_is_read() -> None:
+    pipeline = parse_pipeline(GOOD)
+    read = pipeline.operator("read")  # type: ignore[arg-type]
+    assert (read.state, read.pinned, read.accelerator_kinds, read.hang_ms) == (
+        State.PER_SOURCE,
+        "source",
+        ("cuda",),
+        500,
+    )
+    assert read.inputs == ("clean", "crop")
+    assert pipeline.environment.python == ("numpy>=2.0",)
+    assert [(content.name, content.seed, content.samples) for content in pipeline.contents] == [("day", 1, 8)]
+    assert pipeline.configuration_count == 4
+
+
+def test_a_domain_with_a_real_is_a_domain_of_reals() -> None:
+    knob = parse_pipeline(GOOD).operators[0].knobs[1]
+    assert [(value, type(value)) for value in knob.values] == [(1.0, float), (0.5, float)]
+
+
+def test_unquoted_none_is_text() -> None:
+    assert parse_pipeline(GOOD).operators[0].knobs[0].values == ("none", "median")
+
+
+def test_the_documents_example_is_read() -> None:
+    path = Path(__file__).parents[2] / "examples/documents/pipeline.yaml"
+    assert parse_pipeline(path.read_text()).id == "documents"
+
+
+BROKEN = {
+    "unknown key": (
+        GOOD.replace("scorer:", "scoerer:"),
+        [
+            "pipeline.yaml:1: pipeline file: key 'scorer' is missing",
+            "pipeline.yaml:6: pipeline file: unknown key 'scoerer'; did you mean 'scorer'?",
+        ],
+    ),
+    "unknown input": (
+        GOOD.replace("[clean, crop]", "[cleen, crop]"),
+        [
+            "pipeline.yaml:10: operator 'read': unknown input 'cleen'; did you mean 'clean'?",
+            "pipeline.yaml:15: operator 'clean' leads to no output; name it in outputs or remove it",
+        ],
+    ),
+    "cycle": (
+        GOOD.replace("inputs: [source]\n    knobs", "inputs: [read]\n    knobs"),
+        [
+            "pipeline.yaml:8: operators form a cycle: read -> clean -> read",
+        ],
+    ),
+    "own cycle": (
+        GOOD.replace("inputs: [clean, crop]", "inputs: [clean, crop, read]"),
+        [
+            "pipeline.yaml:8: operators form a cycle: read -> read",
+        ],
+    ),
+    "empty domain": (
+        GOOD.replace("[1, 0.5]", "[]"),
+        [
+            "pipeline.yaml:20: operator 'clean': knob 'strength' is empty; it needs at least 1",
+        ],
+    ),
+    "repeated value": (
+        GOOD.replace("[1, 0.5]", "[1, 2, 1.0]"),
+        [
+            "pipeline.yaml:20: operator 'clean': knob 'strength': value 1.0 is repeated",
+        ],
+    ),
+    "nested value": (
+        GOOD.replace("[1, 0.5]", "[[1], 0.5]"),
+        [
+            "pipeline.yaml:20: operator 'clean': knob 'strength': each value must be one plain value, is a list",
+        ],
+    ),
+    "bad id": (
+        GOOD.replace("pipeline: cam", "pipeline: My_Cam"),
+        [
+            "pipeline.yaml:1: pipeline 'My_Cam' must be lower-case letters, digits and dashes, beginning with a letter, at most 63",
+        ],
+    ),
+    "twice": (
+        GOOD.replace("id: crop", "id: clean"),
+        [
+            "pipeline.yaml:10: operator 'read': unknown input 'crop'; known: source, clean",
+            "pipeline.yaml:21: operator 'clean' is defined twice (first on line 15)",
+        ],
+    ),
+    "output": (
+        GOOD.replace("outputs: [read]", "outputs: [reed]"),
+        [
+            "pipeline.yaml:24: output 'reed' is no operator; did you mean 'read'?",
+        ],
+    ),
+    "leads nowhere": (
+        GOOD.replace("[clean, crop]", "[clean]"),
+        [
+            "pipeline.yaml:21: operator 'crop' leads to no output; name it in outputs or remove it",
+        ],
+    ),
+    "no samples": (
+        GOOD.replace("samples: 8", "samples: 0"),
+        [
+            "pipeline.yaml:26: content 'day': samples is 0; it must be 1 to 10,000",
+        ],
+    ),
+    "no contents": (
+        GOOD.split("contents:")[0] + "contents: {}\n",
+        [
+            "pipeline.yaml:25: contents is empty; it needs at least 1",
+        ],
+    ),
+    "wrong types": (
+        GOOD.replace("hang_ms: 500", "hang_ms: soon").replace("[source]\n    knobs", "source\n    knobs"),
+        [
+            "pipeline.yaml:14: operator 'read': hang_ms must be a number, is text",
+            "pipeline.yaml:17: operator 'clean': inputs must be a list, is text",
+        ],
+    ),
+    "no is false": (
+        GOOD.replace("[none, median]", "[no, median]"),
+        [
+            "pipeline.yaml:19: operator 'clean': knob 'filter': each value: "
+            "YAML reads no as true or false; put it in quotes, or write true or false",
+        ],
+    ),
+    "exponent": (
+        GOOD.replace("[1, 0.5]", "[1e-3, 0.5]"),
+        [
+            "pipeline.yaml:20: operator 'clean': knob 'strength': each value: "
+            "YAML reads 1e-3 as text; write 0.001 as a decimal, or put it in quotes",
+        ],
+    ),
+    "octal": (
+        GOOD.replace("[1, 0.5]", "[010, 0.5]"),
+        [
+            "pipeline.yaml:20: operator 'clean': knob 'strength': each value: "
+            "010 is no plain decimal number to YAML; put it in quotes or write it in decimals",
+        ],
+    ),
+    "date": (
+        GOOD.replace("[none, median]", "[2024-01-02]"),
+        [
+            "pipeline.yaml:19: operator 'clean': knob 'filter': each value: YAML reads 2024-01-02 as a timestamp; put it in quotes",
+        ],
+    ),
+    "nan": (
+        GOOD.replace("[1, 0.5]", "[.nan, 0.5]"),
+        [
+            "pipeline.yaml:20: operator 'clean': knob 'strength': each value: .nan is not a finite decimal number",
+        ],
+    ),
+    "repeated key": (
+        GOOD.replace("description: A camera.", "pipeline: other"),
+        [
+            "pipeline.yaml:2: pipeline file: key 'pipeline' is repeated (first on line 1)",
+        ],
+    ),
+    "entry point": (
+        GOOD.replace("camera:Camera", "camera.Camera"),
+        [
+            "pipeline.yaml:5: source 'camera.Camera' must be \"module:Class\"",
+        ],
+    ),
+    "source taken": (
+        GOOD.replace("id: crop", "id: source").replace("[clean, crop]", "[clean, source]"),
+        [
+            "pipeline.yaml:21: operator id 'source' is taken: it is what operators call the source",
+        ],
+    ),
+    "state": (
+        GOOD.replace("per_source", "per-source"),
+        [
+            "pipeline.yaml:11: operator 'read': unknown state 'per-source'; did you mean 'per_source'?",
+        ],
+    ),
+    "syntax": (
+        GOOD.replace("[read]", "[read"),
+        [
+            "pipeline.yaml:25: not valid YAML: did not find expected ',' or ']'",
+        ],
+    ),
+    "empty": ("", ["pipeline.yaml:1: the file is empty"]),
+    "alias": (
+        "pipeline: &a x\nsource: *a\n",
+        [
+            "pipeline.yaml:2: alias *a: aliases are not supported; write the value out",
+        ],
+    ),
+    "deep": ("pipeline: " + "[" * 5_000, ["pipeline.yaml:1: nested more than 20 deep"]),
+    "long": ("#" * 300_000, ["pipeline.yaml: the file has 300,000 characters; the limit is 262,144"]),
+    "no mapping": ("- 1\n", ["pipeline.yaml:1: pipeline file must be a mapping (key: value), is a list"]),
+    "operator no mapping": (
+        GOOD.replace("  - id: crop\n    class: operators:Crop\n    inputs: [source]", "  - crop"),
+        [
+            "pipeline.yaml:10: operator 'read': unknown input 'crop'; known: source, clean",
+            "pipeline.yaml:21: each operator must be a mapping with id, class and inputs, is text",
+        ],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_broken_file_is_named_with_its_line(name: str) -> None:
+    text, expected = BROKEN[name]
+    assert messages(text) == expected
+
+
+def test_all_errors_come_at_once() -> None:
+    text = GOOD.replace("[1, 0.5]", "[]").replace("samples: 8", "samples: x").replace("[read]", "[reed]")
+    assert [message.split(":")[1] for message in messages(text)] == ["20", "24", "26"]
+
+
+def test_too_many_configurations_are_refused() -> None:
+    knobs = "".join(f"      k{i}: [{', '.join(map(str, range(100)))}]\n" for i in range(4))
+    text = GOOD.replace("      filter: [none, median]\n      strength: [1, 0.5]\n", knobs)
+    assert "the knobs make 100,000,000 configurations; the limit is 1,000,000" in messages(text)[0]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["\x00", "a: \ud800", "%YAML 9.9\n---\na: 1", "? [a]\n: b", "a: !!python/object:os.system x", "--- a\n--- b"],
+)
+def test_nothing_but_spec_errors_comes_out_of_odd_text(text: str) -> None:
+    messages(text)
+
+
+def test_the_schema_agrees_with_the_reader() -> None:
+    schema = schema_of("pipeline")
+    jsonschema.Draft202012Validator.check_schema(schema)
+    validator = jsonschema.Draft202012Validator(schema)
+    validator.validate(yaml.safe_load(GOOD))
+    for name in ("unknown key", "bad id", "empty domain", "nested value", "no samples", "wrong types", "no contents"):
+        text, _ = BROKEN[name]
+        assert list(validator.iter_errors(yaml.safe_load(text))), name
+
+
+def test_pipelines_that_differ_in_description_only_are_otherwise_equal() -> None:
+    other = parse_pipeline(GOOD.replace("A camera.", "Another."))
+    assert replace(other, description="A camera.") == parse_pipeline(GOOD)
+
+
+def test_the_schema_is_plain_json() -> None:
+    assert json.loads(json.dumps(schema_of("queries")))["$schema"].startswith("https://json-schema.org/")
