@@ -119,6 +119,7 @@ class Candidate:
     """A configuration with its accuracy, and its steps in an order in which each comes after its inputs.
 
     The SLO is held against ``accuracy.low``, a lower confidence bound; tables that are exact have low = value.
+    ``latency_uncertainty_ratio`` is the relative standard error of its latency estimates (0: exact tables).
     """
 
     configuration: Configuration
@@ -126,6 +127,7 @@ class Candidate:
     steps: tuple[Step, ...]
     source_bytes: float
     outputs: tuple[OperatorId, ...]
+    latency_uncertainty_ratio: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

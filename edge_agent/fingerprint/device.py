@@ -60,4 +60,4 @@ def derive_class(cpu: CpuFacts, accelerators: tuple[Accelerator, ...], speed_rat
 def slug(text: str) -> str:
     """Short readable text of a-z, 0-9 and "-"; marketing left out."""
     plain = re.sub(r"\((r|tm)\)|\bcpu\b|\bprocessor\b|\d+-core|@.*?ghz", " ", text.lower())
-    return re.sub(r"[^a-z0-9.]+", "-", plain).strip("-")[:60] or "unknown"
+    return re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[:60] or "unknown"

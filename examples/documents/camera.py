@@ -23,14 +23,14 @@ from PIL import Image, ImageDraw, ImageFont
 from words import page_lines
 
 #: What the camera's sensor gives.
-FRAME_WIDTH, FRAME_HEIGHT = 800, 560
+FRAME_WIDTH, FRAME_HEIGHT = 720, 500
 
 #: The page as printed, in the frame's pixels when it is laid straight.
-PAGE_WIDTH, PAGE_HEIGHT = 640, 420
+PAGE_WIDTH, PAGE_HEIGHT = 560, 360
 
-LINES = 6
-CHARACTERS = 40
-_MARGIN = 34
+LINES = 5
+CHARACTERS = 36
+_MARGIN = 30
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,8 +65,8 @@ CONDITIONS = {
         font_px=(22, 26),
         light_ratio=(0.3, 0.6),
         shadow_ratio=(0.4, 0.75),
-        blur=(0.8, 1.4),
-        noise=(6.0, 12.0),
+        blur=(1.2, 1.8),
+        noise=(8.0, 14.0),
         ink=(50, 110),
         skew_ratio=0.06,
     ),

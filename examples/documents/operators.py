@@ -10,7 +10,7 @@ from circinus.operator import Operator, Payload
 from engines import open_engine
 
 #: The page's size at scale 1, in pixels; all of it is read at this size times the scale.
-CANONICAL_WIDTH, CANONICAL_HEIGHT = 640, 420
+CANONICAL_WIDTH, CANONICAL_HEIGHT = 560, 360
 
 #: The page is looked for at this part of the frame's size: its edges are long, and noise averages out.
 _SEARCH_RATIO = 0.25

@@ -133,7 +133,8 @@ BROKEN = {
     "bad id": (
         GOOD.replace("pipeline: cam", "pipeline: My_Cam"),
         [
-            "pipeline.yaml:1: pipeline 'My_Cam' must be lower-case letters, digits and dashes, beginning with a letter, at most 63",
+            "pipeline.yaml:1: pipeline 'My_Cam' must be "
+            "lower-case letters, digits and dashes, beginning with a letter, at most 63",
         ],
     ),
     "twice": (
@@ -185,7 +186,7 @@ BROKEN = {
         GOOD.replace("[1, 0.5]", "[1e-3, 0.5]"),
         [
             "pipeline.yaml:20: operator 'clean': knob 'strength': each value: "
-            "YAML reads 1e-3 as text; write 0.001 as a decimal, or put it in quotes",
+            "YAML reads 1e-3 as text; write it without an exponent, or put it in quotes",
         ],
     ),
     "octal": (
@@ -198,7 +199,8 @@ BROKEN = {
     "date": (
         GOOD.replace("[none, median]", "[2024-01-02]"),
         [
-            "pipeline.yaml:19: operator 'clean': knob 'filter': each value: YAML reads 2024-01-02 as a timestamp; put it in quotes",
+            "pipeline.yaml:19: operator 'clean': knob 'filter': each value: "
+            "YAML reads 2024-01-02 as a timestamp; put it in quotes",
         ],
     ),
     "nan": (

@@ -136,6 +136,15 @@ class Document:
         self.error(node, f"{what}: key{shown} must be text, is {kind_of(node)}; put it in quotes")
         return None
 
+    @staticmethod
+    def named(node: yaml.Node, noun: str) -> str:
+        """What to call a mapping in messages: the noun and, if it has one, its id."""
+        if isinstance(node, yaml.MappingNode):
+            for key, value in node.value:
+                if key.value == "id" and isinstance(value, yaml.ScalarNode) and value.value:
+                    return f"{noun} {str(value.value)[:80]!r}"
+        return noun
+
     def sequence(self, node: yaml.Node | None, what: str, *, at_least: int = 0, at_most: int) -> list[yaml.Node]:
         """The elements of a list with so many elements."""
         if node is None:
@@ -220,7 +229,7 @@ class Document:
         if isinstance(value, (bool, str)):
             self.error(node, f"{what} must be a number, is {kind_of(node)}")
         elif not above < value <= at_most:
-            self.error(node, f"{what} is {value:g}; it must be above {above:g} and at most {at_most:,g}{hint}")
+            self.error(node, f"{what} is {value:g}; it must be above {above:g} and at most {at_most:,}{hint}")
         else:
             return float(value)
         return None
@@ -235,10 +244,8 @@ class Document:
         raw, kind = str(node.value), node.tag.removeprefix(_TAG)
         if kind == "str":
             # A number as people write it that YAML 1.1 takes for text.
-            if node.style is None and _LIKE_NUMBER.fullmatch(raw):
-                self.error(
-                    node, f"{what}: YAML reads {raw} as text; write {float(raw):f} as a decimal, or put it in quotes"
-                )
+            if not node.style and _LIKE_NUMBER.fullmatch(raw):
+                self.error(node, f"{what}: YAML reads {raw} as text; write it without an exponent, or put it in quotes")
                 return None
             return raw
         if kind == "bool":
@@ -287,7 +294,7 @@ def kind_of(node: yaml.Node) -> str:
 
 
 def suggestion(word: str, known: Iterable[str]) -> str:
-    """ "; did you mean 'x'?", or what there is to choose from."""
+    """What to say after an unknown word: the known one that is closest, or what there is to choose from."""
     candidates = list(known)
     close = difflib.get_close_matches(word, candidates, n=1)
     if close:

@@ -150,8 +150,7 @@ class _Reader:
         if not isinstance(node, yaml.MappingNode):
             document.error(node, f"each operator must be a mapping with id, class and inputs, is {kind_of(node)}")
             return None
-        written = next((str(value.value) for key, value in node.value if key.value == "id"), "")
-        what = f"operator {written!r}" if written else "operator"
+        what = document.named(node, "operator")
         optional = ("knobs", "state", "pinned", "accelerators", "hang_ms")
         entries = document.mapping(node, what, required=("id", "class", "inputs"), optional=optional)
         values = {key: entry.value for key, entry in entries.items()}

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-import yaml
+from typing import TYPE_CHECKING
 
 from circinus.model.device import DeviceId
 from circinus.model.pipeline import PipelineId
 from circinus.model.query import DEFAULT_PERCENTILE_RATIO, Query, QueryId, Slo
 from circinus.spec.document import Document
 from circinus.spec.pipeline import DEVICE_PATTERN, DEVICE_RULE, ID_PATTERN, ID_RULE
+
+if TYPE_CHECKING:
+    import yaml
 
 MAX_QUERIES = 10_000
 MAX_RATE_PER_S = 1_000_000
@@ -44,12 +47,12 @@ def parse_queries(text: str, filename: str = "queries.yaml") -> tuple[Query, ...
 
 def _query(document: Document, node: yaml.Node) -> Query | None:
     required = ("pipeline", "content", "source", "rate_per_s")
-    entries = document.mapping(node, "query", required=required, optional=("id", "weight", "slo"))
+    what = document.named(node, "query")
+    entries = document.mapping(node, what, required=required, optional=("id", "weight", "slo"))
     values = {key: entry.value for key, entry in entries.items()}
     if not values:
         return None
-    identifier = document.text(values.get("id"), "query: id", pattern=ID_PATTERN, rule=ID_RULE) or ""
-    what = f"query {identifier!r}" if identifier else "query"
+    identifier = document.text(values.get("id"), f"{what}: id", pattern=ID_PATTERN, rule=ID_RULE) or ""
     pipeline = document.text(values.get("pipeline"), f"{what}: pipeline", pattern=ID_PATTERN, rule=ID_RULE)
     content = document.text(values.get("content"), f"{what}: content", pattern=ID_PATTERN, rule=ID_RULE)
     source = document.text(values.get("source"), f"{what}: source", pattern=DEVICE_PATTERN, rule=DEVICE_RULE)

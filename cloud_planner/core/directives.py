@@ -1,0 +1,199 @@
+"""A selection -> what each device must run. PURE.
+
+A directive is complete and says nothing that another one doesn't agree with: routes stand on every device that
+sends to an operator, and each pair of devices that exchange items has exactly one side that dials. The keys of
+processes leave out the generation: what doesn't change keeps its processes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+
+from circinus.model.device import Device, DeviceId, Tier
+from circinus.model.directive import Directive, Generation, Peer, ReplicaSet, Route, SourceSpec, Target
+from circinus.model.pipeline import SOURCE, OperatorId, OperatorSpec, RegisteredPipeline, State, knobs_of
+from circinus.model.plan import OperatorPlan, Plan
+from circinus.model.query import Query, QueryId
+from cloud_planner.core.decompose import Fleet
+
+Hosts = Mapping[OperatorId, tuple[OperatorPlan, ...]]
+
+
+def directives(
+    fleet: Fleet, queries: Sequence[Query], plans: Sequence[Plan], generation: Generation
+) -> tuple[Directive, ...]:
+    """One directive for each device that runs anything under these plans, ordered by device.
+
+    Raises:
+        KeyError: a plan is for a query or pipeline that is not given.
+    """
+    by_id = {query.id: query for query in queries}
+    replica_sets: dict[DeviceId, list[ReplicaSet]] = {}
+    routes: dict[DeviceId, list[Route]] = {}
+    sources: dict[DeviceId, list[SourceSpec]] = {}
+    pairs: set[tuple[DeviceId, DeviceId]] = set()
+    for plan in sorted(plans, key=lambda plan: plan.query_id):
+        query = by_id[plan.query_id]
+        registered = fleet.pipelines[query.pipeline_id]
+        hosts: dict[OperatorId, tuple[OperatorPlan, ...]] = {}
+        for placed in plan.operators:
+            hosts[placed.operator_id] = (*hosts.get(placed.operator_id, ()), placed)
+        sources.setdefault(query.source_device_id, []).append(_source(query, registered))
+        for operator in registered.pipeline.operators:
+            for placed in hosts[operator.id]:
+                replica_sets.setdefault(placed.device_id, []).append(
+                    _replica_set(query, registered, operator, placed, plan)
+                )
+            route = _route(query.id, operator, hosts)
+            for sender in _senders(operator, query.source_device_id, hosts):
+                routes.setdefault(sender, []).append(route)
+                pairs.update(_pair(sender, target.device_id) for target in route.targets if target.device_id != sender)
+    peers = _peers(fleet, pairs)
+    return tuple(
+        Directive(
+            device_id=device_id,
+            generation=generation,
+            replica_sets=tuple(replica_sets.get(device_id, ())),
+            routes=tuple(routes.get(device_id, ())),
+            sources=tuple(sources.get(device_id, ())),
+            peers=tuple(sorted(peers.get(device_id, ()), key=lambda peer: peer.device_id)),
+        )
+        for device_id in sorted({*replica_sets, *routes, *sources, *peers})
+    )
+
+
+def empty(device_id: DeviceId, generation: Generation) -> Directive:
+    """A directive for a device that runs nothing under a generation."""
+    return Directive(device_id=device_id, generation=generation, replica_sets=(), routes=(), sources=(), peers=())
+
+
+def _source(query: Query, registered: RegisteredPipeline) -> SourceSpec:
+    pipeline = registered.pipeline
+    seed = serving_seed(query.id)
+    deadline_ms = query.slo.latency_ms or 0.0
+    return SourceSpec(
+        key=_key(
+            "source",
+            query.id,
+            pipeline.id,
+            registered.bundle_digest,
+            registered.environment_digest,
+            pipeline.source,
+            pipeline.scorer,
+            query.content,
+            seed,
+            query.rate_per_s,
+            deadline_ms,
+            list(pipeline.outputs),
+        ),
+        query_id=query.id,
+        pipeline_id=pipeline.id,
+        bundle_digest=registered.bundle_digest,
+        environment_digest=registered.environment_digest,
+        entry_point=pipeline.source,
+        scorer_entry_point=pipeline.scorer,
+        content=query.content,
+        seed=seed,
+        rate_per_s=query.rate_per_s,
+        deadline_ms=deadline_ms,
+        output_operator_ids=pipeline.outputs,
+    )
+
+
+def serving_seed(query_id: QueryId) -> int:
+    """The seed of a query's live items, 2**30..2**31: far from the small seeds of sample sets, in reach of any generator."""
+    return int.from_bytes(hashlib.sha256(query_id.encode()).digest()[:4], "big") % 2**30 + 2**30
+
+
+def _replica_set(
+    query: Query, registered: RegisteredPipeline, operator: OperatorSpec, placed: OperatorPlan, plan: Plan
+) -> ReplicaSet:
+    knobs = knobs_of(plan.configuration, operator.id)
+    replicas = 1 if operator.state is State.PER_SOURCE else placed.replicas
+    return ReplicaSet(
+        key=_key(
+            query.id,
+            registered.pipeline.id,
+            operator.id,
+            registered.bundle_digest,
+            registered.environment_digest,
+            operator.entry_point,
+            knobs,
+            replicas,
+            placed.cores,
+            placed.accelerator_slots,
+            placed.accelerator_memory_bytes,
+            placed.memory_bytes,
+            placed.batch,
+            operator.hang_ms,
+            list(operator.inputs),
+        ),
+        query_id=query.id,
+        pipeline_id=registered.pipeline.id,
+        operator_id=operator.id,
+        bundle_digest=registered.bundle_digest,
+        environment_digest=registered.environment_digest,
+        entry_point=operator.entry_point,
+        knobs=knobs,
+        replicas=replicas,
+        cores=placed.cores,
+        accelerator_slots=placed.accelerator_slots,
+        accelerator_memory_bytes=placed.accelerator_memory_bytes,
+        memory_bytes=placed.memory_bytes,
+        batch=placed.batch,
+        hang_ms=operator.hang_ms,
+        inputs=operator.inputs,
+    )
+
+
+def _key(*parts: object) -> str:
+    """Short identity of what a process is; 80 bits keep apart all that a fleet will ever run."""
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:20]
+
+
+def _route(query_id: QueryId, operator: OperatorSpec, hosts: Hosts) -> Route:
+    shares: dict[DeviceId, float] = {}
+    for placed in hosts[operator.id]:
+        shares[placed.device_id] = shares.get(placed.device_id, 0.0) + placed.share_ratio
+    return Route(
+        query_id=query_id,
+        operator_id=operator.id,
+        inputs=operator.inputs,
+        targets=tuple(Target(device_id=device_id, share_ratio=share) for device_id, share in sorted(shares.items())),
+    )
+
+
+def _senders(operator: OperatorSpec, source: DeviceId, hosts: Hosts) -> list[DeviceId]:
+    """The devices on which an input of the operator comes into being."""
+    found: set[DeviceId] = set()
+    for name in operator.inputs:
+        found.update([source] if name == SOURCE else [placed.device_id for placed in hosts[name]])
+    return sorted(found)
+
+
+def _pair(one: DeviceId, other: DeviceId) -> tuple[DeviceId, DeviceId]:
+    return (one, other) if one < other else (other, one)
+
+
+def _peers(fleet: Fleet, pairs: set[tuple[DeviceId, DeviceId]]) -> dict[DeviceId, list[Peer]]:
+    """Whom each device dials."""
+    found: dict[DeviceId, list[Peer]] = {}
+    for one_id, other_id in sorted(pairs):
+        one, other = fleet.device(one_id), fleet.device(other_id)
+        if one is None or other is None:
+            continue
+        dialler, dialled = (one, other) if _dials(one, other) else (other, one)
+        if dialled.data_address:
+            found.setdefault(dialler.id, []).append(Peer(device_id=dialled.id, address=dialled.data_address))
+    return found
+
+
+def _dials(one: Device, other: Device) -> bool:
+    """Whether the first dials the second: who can be dialled is; else edge dials cloud, else the smaller id dials."""
+    if bool(one.data_address) != bool(other.data_address):
+        return bool(other.data_address)
+    if one.tier is not other.tier:
+        return one.tier is Tier.EDGE
+    return one.id < other.id

@@ -1,0 +1,112 @@
+"""The generation law: what an agent does with a directive, given what it has accepted. PURE.
+
+An agent obeys the newest (epoch, generation) that it has seen and nothing older, so a planner that was replaced
+can do no harm; and one number stands for one content for ever, so that two agents that both say "generation 7 is
+ready" mean the same. The law is decided before anything is stored; only what is accepted is ever written.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from enum import StrEnum
+
+from circinus.errors import BadDigest, ConflictingDirective, NotRunnable, StaleGeneration, WrongDevice
+from circinus.model.device import Device, DeviceId, Digest
+from circinus.model.directive import Directive, Generation
+
+#: Sums of shares such as 0.1 + 0.2 must not refuse what fits exactly.
+_CORE_TOLERANCE = 1e-6
+#: What SQLite can hold.
+_MAX_NUMBER = 2**63 - 1
+
+
+class Decision(StrEnum):
+    """ACCEPT: store it and bring it up. KEEP: it is the accepted one; nothing happens."""
+
+    ACCEPT = "accept"
+    KEEP = "keep"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Accepted:
+    """The newest directive that was ever accepted. ``intact``: its content is still there to boot from."""
+
+    generation: Generation
+    digest: Digest
+    intact: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Offer:
+    """A directive that came in, as far as the law looks at it; ``computed`` is the digest of what really came."""
+
+    device_id: DeviceId
+    generation: Generation
+    digest: str
+    computed: str
+
+
+def decide(offer: Offer, *, own_id: DeviceId, accepted: Accepted | None) -> Decision:
+    """What the law says of an offered directive.
+
+    Raises:
+        WrongDevice: it is for another device.
+        BadDigest: its content is not what its digest says.
+        StaleGeneration: a newer one was accepted, or it has no number.
+        ConflictingDirective: its number was accepted with other content.
+    """
+    if offer.device_id != own_id:
+        raise WrongDevice(f"the directive is for device {offer.device_id[:80]!r}; this is {own_id!r}")
+    if offer.digest != offer.computed:
+        raise BadDigest(f"the directive says digest {offer.digest[:80]!r}, its content has {offer.computed!r}: send it again")
+    if not all(1 <= number <= _MAX_NUMBER for number in (offer.generation.epoch, offer.generation.number)):
+        raise StaleGeneration(f"{_name(offer.generation)} is no generation: both numbers are from 1 to {_MAX_NUMBER}")
+    if accepted is None or offer.generation > accepted.generation:
+        return Decision.ACCEPT
+    if offer.generation < accepted.generation:
+        raise StaleGeneration(f"{_name(offer.generation)} is older than {_name(accepted.generation)}, which is accepted here")
+    if offer.digest != accepted.digest:
+        raise ConflictingDirective(
+            f"{_name(offer.generation)} is accepted here as {accepted.digest}, not as {offer.digest}: use a new generation"
+        )
+    return Decision.KEEP if accepted.intact else Decision.ACCEPT
+
+
+def _name(generation: Generation) -> str:
+    return f"generation {generation.epoch}.{generation.number}"
+
+
+def check_fits(directive: Directive, device: Device) -> None:
+    """Whether the device has the cores, memory and accelerators that a directive asks for.
+
+    Raises:
+        NotRunnable: it has not.
+    """
+    cores = math.fsum(entry.replicas * entry.cores for entry in directive.replica_sets)
+    if cores > device.cores + _CORE_TOLERANCE:
+        raise NotRunnable(f"the directive asks for {cores:g} cores; {device.id} has {device.cores:g}")
+    memory_bytes = sum(entry.replicas * entry.memory_bytes for entry in directive.replica_sets)
+    if memory_bytes > device.memory_bytes:
+        raise NotRunnable(f"the directive asks for {memory_bytes} bytes of memory; {device.id} has {device.memory_bytes}")
+    slots = sum(entry.replicas * entry.accelerator_slots for entry in directive.replica_sets)
+    slots_here = sum(accelerator.slots for accelerator in device.accelerators)
+    if slots > slots_here:
+        raise NotRunnable(f"the directive asks for {slots} accelerator slots; {device.id} has {slots_here}")
+    accelerator_bytes = sum(entry.replicas * entry.accelerator_memory_bytes for entry in directive.replica_sets)
+    accelerator_bytes_here = sum(accelerator.memory_bytes for accelerator in device.accelerators)
+    unknown = any(accelerator.memory_bytes == 0 for accelerator in device.accelerators)
+    if accelerator_bytes > accelerator_bytes_here and not unknown:
+        raise NotRunnable(
+            f"the directive asks for {accelerator_bytes} bytes of accelerator memory; {device.id} has {accelerator_bytes_here}"
+        )
+
+
+def environments_of(directive: Directive) -> frozenset[Digest]:
+    """The environments that a directive's processes run in."""
+    return frozenset(entry.environment_digest for entry in (*directive.replica_sets, *directive.sources))
+
+
+def bundles_of(directive: Directive) -> frozenset[Digest]:
+    """The bundles that a directive's processes load."""
+    return frozenset(entry.bundle_digest for entry in (*directive.replica_sets, *directive.sources))

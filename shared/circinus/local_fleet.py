@@ -1,0 +1,173 @@
+"""A planner and agents as processes of this machine: for the demo, the system tests and a first hour.
+
+Everything lives in one folder: state, logs, addresses. Nothing is left behind: every process is started in a
+session of its own and parent-death is covered by ``stop``, which is also what leaving the context does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+from circinus.errors import Internal, TimedOut
+
+_START_TIMEOUT_S = 30.0
+_STOP_TIMEOUT_S = 15.0
+_POLL_S = 0.05
+
+
+@dataclass(slots=True, kw_only=True)
+class _Daemon:
+    name: str
+    argv: tuple[str, ...]
+    log_path: Path
+    process: asyncio.subprocess.Process | None = None
+
+
+class LocalFleet:
+    """Starts and stops a planner and agents; each can be killed and started again by name.
+
+    ``agents``: the agents' configuration files, without the keys `planner` and `state_dir`, by device id.
+    """
+
+    def __init__(self, folder: Path, agents: Mapping[str, str], *, planner_flags: tuple[str, ...] = ()) -> None:
+        self._folder = folder
+        self._agents = dict(agents)
+        self._planner_flags = planner_flags
+        self._daemons: dict[str, _Daemon] = {}
+        self.planner_address = ""
+
+    async def __aenter__(self) -> LocalFleet:
+        try:
+            await self.start()
+        except BaseException:
+            await self.stop()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.stop()
+
+    async def start(self) -> None:
+        """Starts the planner, then the agents.
+
+        Raises:
+            TimedOut: the planner did not say where it listens.
+            Internal: a daemon ended at once; its log says why.
+        """
+        self._folder.mkdir(parents=True, exist_ok=True)
+        await self.start_planner("127.0.0.1:0")
+        for device_id in self._agents:
+            await self.start_agent(device_id)
+
+    async def start_planner(self, listen: str = "") -> None:
+        """Starts the planner; by default where it listened before."""
+        state = self._folder / "planner"
+        address_file = state / "address"
+        address_file.unlink(missing_ok=True)
+        argv = ("cloud_planner.daemon", "run", "--listen", listen or self.planner_address, "--state-dir", str(state))
+        await self._spawn("planner", argv + self._planner_flags)
+        async with _timeout(_START_TIMEOUT_S, "the planner to listen"):
+            while not (address_file.exists() and address_file.read_text().strip()):
+                self._check("planner")
+                await asyncio.sleep(_POLL_S)
+        self.planner_address = address_file.read_text().strip()
+
+    async def start_agent(self, device_id: str) -> None:
+        """Starts an agent, again if it ran before: its state is kept."""
+        state = self._folder / device_id
+        config = self._folder / f"{device_id}.toml"
+        head = f'planner = "{self.planner_address}"\nstate_dir = "{state}"\n'
+        config.write_text(head + self._agents[device_id])
+        await self._spawn(device_id, ("edge_agent.daemon", "run", "--config", str(config)))
+
+    async def _spawn(self, name: str, argv: tuple[str, ...]) -> None:
+        log_path = self._folder / f"{name}.log"
+        daemon = _Daemon(name=name, argv=argv, log_path=log_path)
+        with log_path.open("ab") as log:
+            daemon.process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                *argv,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        self._daemons[name] = daemon
+
+    def _check(self, name: str) -> None:
+        daemon = self._daemons[name]
+        if daemon.process is not None and daemon.process.returncode is not None:
+            tail = daemon.log_path.read_text(errors="replace")[-2000:]
+            raise Internal(f"{name} ended with exit code {daemon.process.returncode}; the end of its log:\n{tail}")
+
+    def pid(self, name: str) -> int:
+        """The process id of "planner" or of a device's agent."""
+        process = self._daemons[name].process
+        if process is None:
+            raise Internal(f"{name} is not running")
+        return process.pid
+
+    def log(self, name: str) -> str:
+        """What it logged so far."""
+        return self._daemons[name].log_path.read_text(errors="replace")
+
+    def running(self) -> tuple[str, ...]:
+        """Names of the daemons that are running."""
+        return tuple(
+            name
+            for name, daemon in self._daemons.items()
+            if daemon.process is not None and daemon.process.returncode is None
+        )
+
+    async def kill(self, name: str) -> None:
+        """Kills it as a crash would: SIGKILL, at once."""
+        process = self._daemons[name].process
+        if process is not None and process.returncode is None:
+            process.kill()
+            await process.wait()
+
+    async def terminate(self, name: str) -> int:
+        """SIGTERM, then SIGKILL after a grace; gives the exit code."""
+        process = self._daemons[name].process
+        if process is None:
+            return 0
+        if process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                process.send_signal(signal.SIGTERM)
+            try:
+                async with asyncio.timeout(_STOP_TIMEOUT_S):
+                    await process.wait()
+            except TimeoutError:
+                # Its children are in groups of their own; their parent-death signal takes them.
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+                await process.wait()
+        return process.returncode if process.returncode is not None else -1
+
+    async def stop(self) -> dict[str, int]:
+        """Stops all, agents first; gives each one's exit code."""
+        agents = [name for name in self._daemons if name != "planner"]
+        codes = dict(zip(agents, await asyncio.gather(*(self.terminate(name) for name in agents)), strict=True))
+        if "planner" in self._daemons:
+            codes["planner"] = await self.terminate("planner")
+        return codes
+
+
+@contextlib.asynccontextmanager
+async def _timeout(seconds: float, what: str) -> AsyncIterator[None]:
+    try:
+        async with asyncio.timeout(seconds):
+            yield
+    except TimeoutError:
+        raise TimedOut(f"waited {seconds:g} s for {what}") from None
