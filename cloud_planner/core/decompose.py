@@ -31,6 +31,8 @@ CORE_SHARES: Final = (0.25, 0.5, 1.0)
 MEMORY_FACTOR: Final = 1.3
 MEMORY_MARGIN_BYTES: Final = 64 * 2**20
 MEMORY_STEP_BYTES: Final = 64 * 2**20
+#: The largest planned share of the one replica of a stateful operator (Problem's cap for all replicas).
+STATEFUL_UTILIZATION_CAP: Final = 0.7
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,9 +52,9 @@ def decompose(fleet: Fleet, queries: Sequence[Query], running: tuple[Plan, ...] 
     """The planning problem of these queries on this fleet."""
     devices = tuple(sorted(fleet.devices, key=lambda device: device.id))
     statistics: dict[tuple[Digest, Digest], dict[DeviceClass, ClassStatistics]] = {}
-    problems: list[QueryProblem] = []
-    for query in sorted(queries, key=lambda query: query.id):
-        problems.append(_query_problem(fleet, devices, query, statistics))
+    problems = [
+        _query_problem(fleet, devices, query, statistics) for query in sorted(queries, key=lambda query: query.id)
+    ]
     wanted = {query.id for query in queries}
     return Problem(
         machines=tuple(_machine(device) for device in devices),
@@ -139,7 +141,7 @@ def _query_problem(
         usable = _usable_devices(devices, query, registered)
         candidates = _candidates(registered, table, statistics[key], usable, query)
         if not candidates:
-            impossible = f"no configuration of pipeline {query.pipeline_id} has both a score on {query.content} and times"
+            impossible = f"no configuration of {query.pipeline_id} has scores on {query.content} and times everywhere"
     return QueryProblem(
         id=query.id,
         rate_per_s=query.rate_per_s,
@@ -193,13 +195,15 @@ def _candidates(
     query: Query,
 ) -> tuple[Candidate, ...]:
     found = []
-    considered = registered.pipeline.configuration_count
-    for configuration in registered.pipeline.configurations():
+    pipeline = registered.pipeline
+    considered = pipeline.configuration_count
+    for configuration in pipeline.configurations():
         scores = table.scores.get(configuration_key(configuration))
         if not scores:
             continue
         steps = tuple(
-            _step(registered, operator, configuration, statistics, usable, query) for operator in registered.pipeline.operators
+            _step(registered, operator, configuration, statistics, usable, query)
+            for operator in registered.pipeline.operators
         )
         if not all(step.options for step in steps):
             continue
@@ -209,7 +213,7 @@ def _candidates(
                 accuracy=accuracy(scores, configurations=considered).bounds,
                 steps=steps,
                 source_bytes=max((known.source_bytes for known in statistics.values()), default=0.0),
-                outputs=registered.pipeline.outputs,
+                outputs=pipeline.outputs,
             )
         )
     return tuple(found)
@@ -251,8 +255,8 @@ def _options(operator: OperatorSpec, device: Device, service: ServiceStatistics,
             break
         mean_ms = max(service.mean_ms / cores, 1e-3)
         capacity_per_s = 1000.0 / mean_ms
-        # State is kept by one replica, so that one must do the whole rate (at the cap of 0.7 that Problem has).
-        if operator.state is OperatorState.PER_SOURCE and 0.7 * capacity_per_s < query.rate_per_s:
+        # State is kept by one replica, so that one must do the whole rate.
+        if operator.state is OperatorState.PER_SOURCE and STATEFUL_UTILIZATION_CAP * capacity_per_s < query.rate_per_s:
             continue
         found.append(
             Option(

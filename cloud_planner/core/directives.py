@@ -103,7 +103,7 @@ def _source(query: Query, registered: RegisteredPipeline) -> SourceSpec:
 
 
 def serving_seed(query_id: QueryId) -> int:
-    """The seed of a query's live items, 2**30..2**31: far from the small seeds of sample sets, in reach of any generator."""
+    """The seed of a query's live items, 2**30..2**31: not the small seeds of sample sets."""
     return int.from_bytes(hashlib.sha256(query_id.encode()).digest()[:4], "big") % 2**30 + 2**30
 
 

@@ -59,7 +59,9 @@ class ClassStatistics:
     services: Mapping[tuple[OperatorId, str], ServiceStatistics]
     source_bytes: float
 
-    def service(self, pipeline: Pipeline, operator_id: OperatorId, configuration: Configuration) -> ServiceStatistics | None:
+    def service(
+        self, pipeline: Pipeline, operator_id: OperatorId, configuration: Configuration
+    ) -> ServiceStatistics | None:
         """The statistics of an operator in a configuration; None: never measured."""
         return self.services.get((operator_id, prefix_key(pipeline, operator_id, configuration)))
 
@@ -96,7 +98,9 @@ def class_statistics(pipeline: Pipeline, profiles: tuple[ConfigurationProfile, .
     series: dict[tuple[OperatorId, str], _Series] = {}
     source_sizes: list[int] = []
     for profile in profiles:
-        keys = {operator.id: prefix_key(pipeline, operator.id, profile.configuration) for operator in pipeline.operators}
+        keys = {
+            operator.id: prefix_key(pipeline, operator.id, profile.configuration) for operator in pipeline.operators
+        }
         if profile.source_bytes > 0:
             source_sizes.append(profile.source_bytes)
         for sample in profile.samples:

@@ -142,7 +142,9 @@ def _knobs(fields: Fields, faults: Faults) -> dict[str, tuple[KnobValue, ...]]:
             elif scalar.value is not None:
                 values.append(scalar.value)
         if not 1 <= len(values) <= MAX_KNOB_VALUES:
-            faults.add(place, f"{fields.what}: knob {name} has {len(values)} values, but must have 1..{MAX_KNOB_VALUES}")
+            faults.add(
+                place, f"{fields.what}: knob {name} has {len(values)} values, but must have 1..{MAX_KNOB_VALUES}"
+            )
         knobs[name] = tuple(values)
     return knobs
 

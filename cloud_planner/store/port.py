@@ -1,0 +1,152 @@
+"""What the planner needs of a store. Every implementation passes tests/planner/test_store_conformance.py."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Protocol
+
+from circinus.model.device import Device, DeviceClass, DeviceId, Digest
+from circinus.model.directive import Generation
+from circinus.model.pipeline import ContentRef, PipelineId
+from circinus.model.profile import ConfigurationProfile, ProfileTable
+from circinus.model.query import Query, QueryId
+from circinus.v1 import planner_pb2, types_pb2
+
+
+class RolloutPhase(StrEnum):
+    """How far a generation has come.
+
+    STARTING: durable; devices bring it up. ACTIVE: ready everywhere, sources may emit under it.
+    SETTLED: nothing older is left.
+    """
+
+    STARTING = "starting"
+    ACTIVE = "active"
+    SETTLED = "settled"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PipelineRecord:
+    """A pipeline as it was added; its id stands in the spec, too."""
+
+    id: PipelineId
+    spec_yaml: str
+    bundle_digest: Digest
+    environment_digest: Digest
+    contents: tuple[ContentRef, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GenerationRecord:
+    """A generation: the selection that it carries out and the directives, one a device, byte for byte as sent."""
+
+    generation: Generation
+    created_at: datetime
+    phase: RolloutPhase
+    selection: planner_pb2.SelectionSummary
+    directives: Mapping[DeviceId, types_pb2.Directive]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TelemetryRecord:
+    """One telemetry message of a device; ``sequence`` rises by one with each, so that repeats are known."""
+
+    device_id: DeviceId
+    sequence: int
+    received_at: datetime
+    queries: tuple[types_pb2.QueryWindow, ...]
+    operators: tuple[types_pb2.OperatorWindow, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Windows:
+    """Telemetry windows, oldest first."""
+
+    queries: tuple[types_pb2.QueryWindow, ...]
+    operators: tuple[types_pb2.OperatorWindow, ...]
+
+
+class Store(Protocol):
+    """Durable state. Each method is one transaction; what it returned from is on disk."""
+
+    async def close(self) -> None:
+        """Lets go of the store; must be called."""
+
+    async def epoch(self) -> int:
+        """The planner's epoch, from 1."""
+
+    async def name_queries(self, count: int) -> int:
+        """Reserves so many numbers for names of queries; gives the first. Numbers are never given twice."""
+
+    async def devices(self) -> tuple[tuple[Device, datetime], ...]:
+        """Every device that was ever seen, with the moment it was last seen, by id."""
+
+    async def put_device(self, device: Device, last_seen_at: datetime) -> None:
+        """Keeps a device's newest fingerprint."""
+
+    async def pipelines(self) -> tuple[PipelineRecord, ...]:
+        """Every pipeline, by id."""
+
+    async def put_pipeline(self, record: PipelineRecord) -> None:
+        """Adds a pipeline or replaces it."""
+
+    async def remove_pipeline(self, pipeline_id: PipelineId) -> None:
+        """Removes a pipeline, if there is one. Its profiles stay."""
+
+    async def queries(self) -> tuple[Query, ...]:
+        """Every query, in the order of submission."""
+
+    async def put_queries(self, queries: Sequence[Query]) -> None:
+        """Adds new queries, all or none."""
+
+    async def remove_query(self, query_id: QueryId) -> None:
+        """Removes a query, if there is one."""
+
+    async def add_profiles(
+        self,
+        bundle_digest: Digest,
+        content_digest: Digest,
+        device_class: DeviceClass,
+        profiles: Sequence[ConfigurationProfile],
+    ) -> None:
+        """Adds results; those of the same sample, configuration and class replace the older ones."""
+
+    async def profile_table(self, bundle_digest: Digest, content_digest: Digest) -> ProfileTable:
+        """All results for a bundle and content; empty if there are none."""
+
+    async def put_generation(self, record: GenerationRecord) -> None:
+        """Makes a generation durable, directives and all.
+
+        Raises:
+            AlreadyExists: there is one with this number.
+        """
+
+    async def add_directive(self, directive: types_pb2.Directive) -> None:
+        """Adds the directive of one more device to a generation; one that is there already stands."""
+
+    async def set_phase(self, generation: Generation, phase: RolloutPhase) -> None:
+        """Notes how far a generation has come."""
+
+    async def newest_generation(self) -> GenerationRecord | None:
+        """The newest generation, by epoch and number."""
+
+    async def generation(self, generation: Generation) -> GenerationRecord | None:
+        """A generation; None: there is none."""
+
+    async def put_decision(self, selection: planner_pb2.SelectionSummary) -> None:
+        """Keeps the last decision."""
+
+    async def decision(self) -> planner_pb2.SelectionSummary | None:
+        """The last decision."""
+
+    async def add_telemetry(self, records: Sequence[TelemetryRecord], epoch: int) -> int:
+        """Adds telemetry, leaving out what is there already. Gives how many records were new."""
+
+    async def windows(self, since: datetime, generation: Generation | None = None) -> Windows:
+        """Windows that start at or after a moment, of one generation or of all."""
+
+    async def prune_telemetry(self, before: datetime) -> None:
+        """Forgets windows that start before a moment."""

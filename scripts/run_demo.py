@@ -1,0 +1,232 @@
+"""The main job, end to end: a planner and agents as processes, a real pipeline, queries with different SLOs.
+
+Runs the same commands that a person would type, and prints them. At the end it holds what was measured against
+what was planned. Nothing is left behind, unless --keep asks for it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import shutil
+import signal
+import sys
+import tempfile
+from datetime import UTC, datetime
+from pathlib import Path
+
+from circinus.client import Client
+from circinus.errors import CircinusError, InvalidInput, TimedOut
+from circinus.local_fleet import LocalFleet
+from circinus.model.device import DeviceId
+from circinus.model.plan import Plan
+
+ROOT = Path(__file__).resolve().parent.parent
+EXAMPLES = ROOT / "examples"
+#: What a demo may take of the host's cores, so that what is measured is the plan and not the crowd.
+MAX_HOST_CORES = 1.2
+#: A plan's goodput and the measured one may differ by this much.
+GOODPUT_TOLERANCE_RATIO = 0.10
+MAX_HALF_WIDTH_RATIO = 0.08
+WINDOW_S = 2.0
+
+
+def say(text: str = "") -> None:
+    """Talk, as opposed to data."""
+    print(text, flush=True)
+
+
+def heading(text: str) -> None:
+    """A step of the demo."""
+    say(f"\n\033[1m== {text}\033[0m" if sys.stdout.isatty() else f"\n== {text}")
+
+
+async def circinus(planner: str, *args: str, allowed: tuple[int, ...] = (0,)) -> None:
+    """Runs the command line as a person would.
+
+    Raises:
+        CircinusError: it ended with an exit code that is not allowed.
+    """
+    shown = " ".join(arg.removeprefix(f"{ROOT}/") for arg in args)
+    say(f"$ circinus {shown}")
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "circinus.cli.main",
+        *args,
+        env={**os.environ, "CIRCINUS_PLANNER": planner},
+        stdin=asyncio.subprocess.DEVNULL,
+    )
+    try:
+        code = await process.wait()
+    finally:
+        if process.returncode is None:
+            process.terminate()
+            await process.wait()
+    if code not in allowed:
+        raise CircinusError(f"circinus {shown} ended with exit code {code}")
+
+
+async def connected(client: Client, wanted: int) -> None:
+    """Waits until so many devices are connected."""
+    try:
+        async with asyncio.timeout(30):
+            while (await client.status()).devices_connected < wanted:  # noqa: ASYNC110 - another process changes it
+                await asyncio.sleep(0.1)
+    except TimeoutError:
+        raise TimedOut(f"fewer than {wanted} agents connected within 30 s") from None
+
+
+def host_cores(plans: tuple[Plan, ...], speed_ratio: dict[DeviceId, float], rate_per_s: dict[str, float]) -> float:
+    """Cores of the host that the operators of these plans keep busy: the paced rest of a service time is sleep."""
+    return sum(
+        rate_per_s[plan.query_id]
+        * operator.share_ratio
+        * operator.service_ms
+        / 1000.0
+        * min(operator.cores, 1.0)
+        * speed_ratio[operator.device_id]
+        for plan in plans
+        for operator in plan.operators
+    )
+
+
+def placement_kind(plan: Plan, tiers: dict[DeviceId, str]) -> str:
+    """Whether a plan is all-edge, all-cloud, or split."""
+    used = {tiers[operator.device_id] for operator in plan.operators}
+    return "split between edge and cloud" if len(used) == 2 else f"all {used.pop()}"
+
+
+async def explain_placements(client: Client) -> None:
+    """Says where each plan runs and what its best rival with another placement would cost.
+
+    Raises:
+        InvalidInput: the plans need more of the host than the demo may take.
+    """
+    devices = {state.device.id: state.device for state in await client.devices()}
+    states = [state for state in await client.queries() if state.plan is not None]
+    plans = tuple(state.plan for state in states if state.plan is not None)
+    rates = {state.query.id: state.query.rate_per_s for state in states}
+    tiers = {device_id: str(device.tier) for device_id, device in devices.items()}
+    for plan in plans:
+        kind = placement_kind(plan, tiers)
+        if plan.runner_up_cost_per_h is None:
+            rival = plan.runner_up or "no other placement meets its SLO"
+        else:
+            dearer = plan.runner_up_cost_per_h / plan.cost_per_h - 1.0 if plan.cost_per_h > 0 else float("inf")
+            rival = f"next: {plan.runner_up}, {plan.runner_up_cost_per_h:.4f}/h ({dearer:+.0%})"
+        say(f"  {plan.query_id}: {kind}, {plan.cost_per_h:.4f}/h; {rival}")
+    needed = host_cores(plans, {device_id: device.speed_ratio for device_id, device in devices.items()}, rates)
+    say(f"  the operators keep {needed:.2f} of this machine's {os.cpu_count()} cores busy")
+    if needed > MAX_HOST_CORES:
+        raise InvalidInput(
+            f"these plans need {needed:.2f} cores of this machine; more than {MAX_HOST_CORES} would measure the crowd, "
+            "not the plan: lower the rates in the example's queries.yaml"
+        )
+
+
+async def hold_against_plan(client: Client, since: datetime) -> bool:
+    """Prints predicted against observed for each query; True if every promise was kept."""
+    kept = True
+    for entry in await client.ledger(since):
+        planned, measured = entry.planned_item_goodput_per_s, entry.item_goodput_per_s
+        off = measured / planned - 1.0 if planned > 0 else 0.0
+        goodput_kept = abs(off) <= GOODPUT_TOLERANCE_RATIO
+        line = f"  {entry.query_id}: item goodput {measured:.2f}/s of {planned:.2f}/s planned ({off:+.1%})"
+        predicted, accuracy = entry.predicted_accuracy_ratio, entry.accuracy_ratio
+        accuracy_kept = True
+        if predicted is not None and accuracy is not None:
+            half_width = (predicted.high - predicted.low) / 2
+            accuracy_kept = predicted.low <= accuracy <= predicted.high and half_width <= MAX_HALF_WIDTH_RATIO
+            line += f"; accuracy {accuracy:.3f} in [{predicted.low:.3f}, {predicted.high:.3f}] for {entry.scored} items"
+        say(line + f": {'kept' if goodput_kept and accuracy_kept else 'MISSED'}")
+        kept = kept and goodput_kept and accuracy_kept
+    return kept
+
+
+async def run(pipeline: str, seconds: float, keep: bool) -> int:
+    """The demo; gives the exit code."""
+    folder = EXAMPLES / pipeline
+    if not (folder / "pipeline.yaml").is_file() or not (folder / "fleet").is_dir():
+        raise InvalidInput(f"there is no example {pipeline!r} in {EXAMPLES.name}/ with a pipeline.yaml and a fleet/")
+    agents = {path.stem: path.read_text() for path in sorted((folder / "fleet").glob("*.toml"))}
+    state = Path(tempfile.mkdtemp(prefix="circinus-demo-"))
+    fleet = LocalFleet(state, agents)
+    stopping = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+    main = asyncio.ensure_future(steps(fleet, folder, seconds, keep, stopping))
+    stop = asyncio.ensure_future(stopping.wait())
+    try:
+        await asyncio.wait({main, stop}, return_when=asyncio.FIRST_COMPLETED)
+        if not main.done():
+            say("\nstopping ...")
+            main.cancel()
+            await asyncio.wait({main})
+            return 130
+        return main.result()
+    finally:
+        stop.cancel()
+        codes = await fleet.stop()
+        for name, code in codes.items():
+            if code != 0 and not stopping.is_set():
+                say(f"  {name} ended with exit code {code}; the end of its log:\n{fleet.log(name)[-2000:]}")
+        shutil.rmtree(state, ignore_errors=True)
+
+
+async def steps(fleet: LocalFleet, folder: Path, seconds: float, keep: bool, stopping: asyncio.Event) -> int:
+    """What the demo shows, in order."""
+    heading("A planner and its agents, each a process of its own")
+    await fleet.start()
+    planner = fleet.planner_address
+    say(f"  planner on {planner}, pid {fleet.pid('planner')}")
+    agents = [name for name in fleet.running() if name != "planner"]
+    async with Client(planner) as client:
+        await connected(client, len(agents))
+        await circinus(planner, "device", "ls")
+
+        heading("A pipeline: its code and its labelled contents, by digest")
+        await circinus(planner, "pipeline", "add", str(folder))
+
+        heading("Queries with different service levels; what is not known yet is profiled")
+        await circinus(planner, "query", "submit", "-f", str(folder / "queries.yaml"), "--wait", allowed=(0, 3))
+
+        heading("The plan")
+        await circinus(planner, "plan", allowed=(0, 3))
+        await explain_placements(client)
+
+        heading(f"Serving real items for {seconds:g} s")
+        # The first window after the switch still has the start in it.
+        await asyncio.sleep(2 * WINDOW_S)
+        since = datetime.now(UTC)
+        await asyncio.sleep(seconds + WINDOW_S)
+        await circinus(planner, "query", "ls", allowed=(0, 3))
+        await circinus(planner, "ledger", "--since", since.isoformat())
+        kept = await hold_against_plan(client, since)
+
+    if keep:
+        say(f"\nIt all goes on. In another terminal:\n\n  export CIRCINUS_PLANNER={planner}")
+        say("  .venv/bin/circinus query ls\n  .venv/bin/circinus ledger\n  .venv/bin/circinus plan -o json")
+        say(f"  kill -9 {fleet.pid('planner')}    # serving goes on without a planner\n\nCtrl-C here ends it.")
+        await stopping.wait()
+    heading("Done" if kept else "Done; not every promise was kept: see MISSED above")
+    return 0
+
+
+def main() -> int:
+    """Parses the flags and runs the demo."""
+    parser = argparse.ArgumentParser(prog="scripts/demo", description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--pipeline", default="documents", help="which of examples/ to run (default: documents)")
+    parser.add_argument("--seconds", type=float, default=30.0, help="how long to serve and measure (default: 30)")
+    parser.add_argument("--keep", action="store_true", help="leave it up until Ctrl-C, and say what to try next")
+    args = parser.parse_args()
+    try:
+        return asyncio.run(run(args.pipeline, args.seconds, args.keep))
+    except CircinusError as error:
+        print(f"demo: {error}", file=sys.stderr)
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
