@@ -167,9 +167,10 @@ def _from_events(text: str, file: str, faults: Faults) -> Node | None:
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     stack: list[_Open] = []
     root: Node | None = None
-    documents = values = 0
-    for event in yaml.parse(text, Loader=loader):
-        place = Place(file=file, line=event.start_mark.line + 1)
+    documents = 0
+    for values, event in enumerate(yaml.parse(text, Loader=loader)):
+        mark = event.start_mark
+        place = Place(file=file, line=mark.line + 1 if mark is not None else 1)
         node: Node | None = None
         if isinstance(event, yaml.DocumentStartEvent):
             documents += 1
@@ -185,7 +186,6 @@ def _from_events(text: str, file: str, faults: Faults) -> Node | None:
             stack.append(_Open(place=place, is_record=isinstance(event, yaml.MappingStartEvent)))
         elif isinstance(event, yaml.SequenceEndEvent | yaml.MappingEndEvent):
             node = stack.pop().close()
-        values += 1
         if len(stack) > MAX_DEPTH or values > MAX_VALUES:
             limit = f"nested deeper than {MAX_DEPTH}" if len(stack) > MAX_DEPTH else f"more than {MAX_VALUES} values"
             faults.add(place, f"{limit}: put large tables in a CSV file")

@@ -131,7 +131,7 @@ def _read_knob(
 
 
 def _full_name(name: str, pipeline: PipelineEntry, operator_id: OperatorId) -> str | None:
-    """ "operator.knob" for a name as written; None if there is no such knob, or several."""
+    """The name with its operator in front, for a name as written; None if there is no such knob, or several."""
     domains = pipeline.domains
     if name in domains:
         return name
@@ -156,30 +156,33 @@ def read_service(records: tuple[Record, ...], names: Names, faults: Faults) -> t
             faults.add(fields.place_of("machine"), message)
         batch = fields.integer("batch", default=1, low=1, high=1_000_000)
         latency_ms, variance_ms2, throughput_per_s = _times(fields, batch)
-        row = dict(
-            cores=fields.number_or_none("cores", high=1e9),
-            memory_bytes=round(fields.number("memory_mb", high=1e12) * 1e6),
-            accelerator_slots=fields.integer("accelerator_slots", default=0),
-            accelerator_memory_bytes=round(fields.number("accelerator_memory_mb", high=1e12) * 1e6),
-            output_bytes=read_bytes(fields, "output"),
-        )
+        cores = fields.number_or_none("cores", high=1e9)
+        memory_mb = fields.number("memory_mb", high=1e12)
+        slots = fields.integer("accelerator_slots", default=0)
+        accelerator_mb = fields.number("accelerator_memory_mb", high=1e12)
+        output_bytes = read_bytes(fields, "output")
         fields.done()
-        if where is not None:
-            rows.append(
-                ServiceRow(
-                    place=record.place,
-                    pipeline=where.pipeline,
-                    content=where.content,
-                    operator=where.operator,
-                    knobs=where.knobs,
-                    machine=machine,
-                    batch=batch,
-                    latency_ms=latency_ms,
-                    variance_ms2=variance_ms2,
-                    throughput_per_s=throughput_per_s,
-                    **row,  # type: ignore[arg-type]  # each value has its field's type
-                )
+        if where is None:
+            continue
+        rows.append(
+            ServiceRow(
+                place=record.place,
+                pipeline=where.pipeline,
+                content=where.content,
+                operator=where.operator,
+                knobs=where.knobs,
+                machine=machine,
+                cores=cores,
+                batch=batch,
+                latency_ms=latency_ms,
+                variance_ms2=variance_ms2,
+                throughput_per_s=throughput_per_s,
+                memory_bytes=round(memory_mb * 1e6),
+                accelerator_slots=slots,
+                accelerator_memory_bytes=round(accelerator_mb * 1e6),
+                output_bytes=output_bytes,
             )
+        )
     return tuple(rows)
 
 

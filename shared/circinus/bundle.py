@@ -32,11 +32,12 @@ MAX_NAME_PARTS = 20
 ENVIRONMENT_NAME = "environment.json"
 PIPELINE_NAME = "pipeline.json"
 
-_BLOCK_BYTES = 512
+#: A tar ends with two empty blocks.
+_END_BYTES = 1_024
 
 
 def digest_of(data: bytes) -> Digest:
-    """ "sha256:" and the hexadecimal SHA-256 of these bytes."""
+    """The SHA-256 of these bytes: "sha256:" and 64 hexadecimal digits."""
     return Digest("sha256:" + hashlib.sha256(data).hexdigest())
 
 
@@ -198,7 +199,7 @@ def _members(data: bytes) -> dict[str, tuple[int, bytes]]:
     except (tarfile.TarError, ValueError, OverflowError, EOFError, RecursionError, MemoryError) as error:
         raise InvalidInput(f"bundle is not a readable tar archive: {error}") from error
     # tarfile stops without a word at a header that it can't read.
-    if data[end - _BLOCK_BYTES :].strip(b"\0") or len(data) < end + _BLOCK_BYTES:
+    if data[end:].strip(b"\0") or len(data) < end + _END_BYTES:
         raise InvalidInput(f"bundle is damaged or cut off after {len(members)} files")
     if not members:
         raise InvalidInput("bundle has no files")

@@ -27,7 +27,7 @@ def a_query(query_id, **slo):
 async def until(condition, seconds=60.0):
     """Waits for what another process does."""
     async with asyncio.timeout(seconds):
-        while not (value := await condition()):
+        while not (value := await condition()):  # noqa: ASYNC110 - another process changes it
             await asyncio.sleep(0.1)
         return value
 

@@ -1,0 +1,98 @@
+"""How much memory an operator needs that runs alone: each setting in a child process of its own, for one item.
+
+The children are forked before this process has loaded any operator, so that one's memory has nothing of another's in it.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import struct
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from circinus.operator import KnobValue, OperatorContext
+from circinus.payload import decode_inputs, encode
+from edge_agent.harness import describe, die_with_parent, load, resident_bytes
+from edge_agent.profile_run import SOURCE, ProfiledPipeline, Step, knobs_key, knobs_of
+
+_HEADER = struct.Struct(">Q")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemoryUse:
+    """Peak resident memory of a process that runs one operator with these knobs."""
+
+    operator_id: str
+    knobs: Mapping[str, KnobValue]
+    memory_bytes: int
+
+
+def probe_memory(
+    pipeline: ProfiledPipeline,
+    configurations: list[dict[str, KnobValue]],
+    payload: bytes,
+    providers: tuple[str, ...],
+) -> Iterator[MemoryUse]:
+    """The memory of each operator in each setting that the configurations have; what fails is left out."""
+    made = {SOURCE: payload}
+    for step in pipeline.steps:
+        if not all(name in made for name in step.inputs):
+            continue
+        inputs = {name: made[name] for name in step.inputs}
+        settings = {knobs_key(knobs): knobs for knobs in (knobs_of(entry, step.id) for entry in configurations)}
+        for knobs in settings.values():
+            answer = _in_child(step, knobs, inputs, providers)
+            if answer is not None:
+                memory_bytes, output = answer
+                made.setdefault(step.id, output)
+                yield MemoryUse(operator_id=step.id, knobs=knobs, memory_bytes=memory_bytes)
+
+
+def _in_child(
+    step: Step, knobs: Mapping[str, KnobValue], inputs: Mapping[str, bytes], providers: tuple[str, ...]
+) -> tuple[int, bytes] | None:
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(reading)
+        _serve_once(writing, step, knobs, inputs, providers)
+    os.close(writing)
+    with os.fdopen(reading, "rb") as pipe:
+        data = pipe.read()
+    _, status = os.waitpid(child, 0)
+    if status != 0 or len(data) < _HEADER.size:
+        return None
+    return int(_HEADER.unpack_from(data)[0]), data[_HEADER.size :]
+
+
+def _serve_once(
+    writing: int, step: Step, knobs: Mapping[str, KnobValue], inputs: Mapping[str, bytes], providers: tuple[str, ...]
+) -> None:
+    """In the child: one item, then the figure and the output, then gone without any clean-up of the parent's."""
+    status = 1
+    try:
+        die_with_parent()
+        context = OperatorContext(operator_id=step.id, threads=1, providers=providers)
+        operator = load(step.entry_point)(dict(knobs), context)
+        output = encode(operator.process(decode_inputs(inputs)))
+        with os.fdopen(writing, "wb") as pipe:
+            pipe.write(_HEADER.pack(peak_resident_bytes()) + output)
+        status = 0
+    except BaseException as error:
+        # The run itself will meet the same fault and report it with its configuration.
+        print(f"operator {step.id} {knobs_key(knobs)}: {describe(error)}", file=sys.stderr)
+    finally:
+        sys.stderr.flush()
+        os._exit(status)
+
+
+def peak_resident_bytes() -> int:
+    """The most resident memory that this process had; what it has now where the kernel doesn't tell."""
+    try:
+        found = re.search(r"^VmHWM:\s*(\d+) kB", Path("/proc/self/status").read_text(), re.MULTILINE)
+    except OSError:
+        found = None
+    return int(found.group(1)) * 1024 if found else resident_bytes()

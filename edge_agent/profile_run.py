@@ -1,0 +1,306 @@
+"""Runs configurations of a pipeline over samples and measures each operator, each distinct piece of work once.
+
+Configurations share prefixes: two that differ only in the last operator's knobs send it the same input. So an
+output is kept under (operator, its knobs, digests of its inputs) and the next configuration takes it from there,
+with the times of the run that made it. Samples are the outer loop: the outputs of one sample are then close
+together in time, a small cache is enough, and a run that stops early has looked at every configuration.
+
+Times are those of one full core of the device. What counts is CPU time, over the device's speed: on a machine
+that others use as well, wall time says more of them than of the operator. Where the operator itself waits (for a disk or
+an accelerator), the wait is what is left of wall time without CPU time and without the time that the kernel had the
+process queue for a core; it is not stretched.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import time
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from circinus.operator import KnobValue, Operator, OperatorContext, Scorer
+from circinus.payload import decode, decode_inputs, encode
+from circinus.v1 import control_pb2
+from edge_agent.harness import describe, load
+from edge_agent.worker import MAX_OUTPUT_BYTES
+
+CACHE_BYTES = 256 * 1024 * 1024
+SOURCE = "source"
+#: A wait below this, or below this part of the CPU time, is noise of the machine.
+_LEAST_WAIT_MS = 2.0
+_LEAST_WAIT_RATIO = 0.25
+
+
+class OperatorFailed(Exception):
+    """An operator or scorer can't do its work on an item; the text names it, its knobs and the cause."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One operator of the pipeline, as its bundle's pipeline.json says."""
+
+    id: str
+    entry_point: str
+    inputs: tuple[str, ...]
+    stateful: bool
+    hang_ms: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProfiledPipeline:
+    """The DAG, each operator after its inputs."""
+
+    steps: tuple[Step, ...]
+    outputs: tuple[str, ...]
+    scorer: str
+
+
+def read_pipeline(bundle: Path) -> ProfiledPipeline:
+    """The pipeline in a bundle.
+
+    Raises:
+        OSError, ValueError, KeyError, TypeError: there is none, or it is damaged.
+    """
+    document = json.loads((bundle / "pipeline.json").read_text(encoding="utf-8"))
+    steps = [
+        Step(
+            id=str(entry["id"]),
+            entry_point=str(entry["entry_point"]),
+            inputs=tuple(str(name) for name in entry["inputs"]),
+            stateful=str(entry.get("state", "none")) != "none",
+            hang_ms=float(entry.get("hang_ms", 30_000.0)),
+        )
+        for entry in document["operators"]
+    ]
+    known = {SOURCE}
+    for step in steps:
+        if not set(step.inputs) <= known:
+            raise ValueError(f"operator {step.id!r} stands before one of its inputs {', '.join(step.inputs)}")
+        known.add(step.id)
+    return ProfiledPipeline(
+        steps=tuple(steps), outputs=tuple(str(name) for name in document["outputs"]), scorer=str(document["scorer"])
+    )
+
+
+def knobs_of(configuration: Mapping[str, KnobValue], operator_id: str) -> dict[str, KnobValue]:
+    """An operator's own knobs, without its name in front."""
+    prefix = f"{operator_id}."
+    return {name.removeprefix(prefix): value for name, value in configuration.items() if name.startswith(prefix)}
+
+
+def knobs_key(knobs: Mapping[str, KnobValue]) -> str:
+    """Canonical text of knobs."""
+    return json.dumps(dict(knobs), sort_keys=True, separators=(",", ":"))
+
+
+def by_prefix(
+    steps: tuple[Step, ...], configurations: list[dict[str, KnobValue]]
+) -> list[tuple[int, dict[str, KnobValue]]]:
+    """Configurations with their indices, those with equal settings upstream next to each other."""
+
+    def key(entry: tuple[int, dict[str, KnobValue]]) -> tuple[str, ...]:
+        return tuple(knobs_key(knobs_of(entry[1], step.id)) for step in steps)
+
+    return sorted(enumerate(configurations), key=key)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """An output and what it took, on the device."""
+
+    data: bytes
+    digest: bytes
+    cpu_ms: float
+    wall_ms: float
+
+
+class Outputs:
+    """Outputs by what they were made from, the least recently used dropped beyond a number of bytes."""
+
+    def __init__(self, limit_bytes: int = CACHE_BYTES) -> None:
+        self._limit_bytes = limit_bytes
+        self._used_bytes = 0
+        self._entries: OrderedDict[tuple[object, ...], Measured] = OrderedDict()
+
+    def get(self, key: tuple[object, ...]) -> Measured | None:
+        """The output under a key, if it is still there."""
+        entry = self._entries.get(key)
+        if entry is not None:
+            self._entries.move_to_end(key)
+        return entry
+
+    def put(self, key: tuple[object, ...], entry: Measured) -> None:
+        """Keeps an output; one that is larger than the whole cache is not kept."""
+        if len(entry.data) > self._limit_bytes or key in self._entries:
+            return
+        self._entries[key] = entry
+        self._used_bytes += len(entry.data)
+        while self._used_bytes > self._limit_bytes:
+            _, oldest = self._entries.popitem(last=False)
+            self._used_bytes -= len(oldest.data)
+
+
+class PipelineRun:
+    """The operators of a pipeline, each made once for each setting of its knobs, and the outputs so far."""
+
+    def __init__(
+        self,
+        pipeline: ProfiledPipeline,
+        *,
+        speed_ratio: float,
+        providers: tuple[str, ...],
+        cache_bytes: int = CACHE_BYTES,
+    ) -> None:
+        self._pipeline = pipeline
+        self._speed_ratio = speed_ratio
+        self._providers = providers
+        self._outputs = Outputs(cache_bytes)
+        self._operators: dict[tuple[str, str], Operator | str] = {}
+        self._scorer: Scorer | None = None
+        #: CPU seconds of this host that operators took, repeats from the cache not counted.
+        self.operator_s = 0.0
+
+    def sample(
+        self,
+        index: int,
+        payload: bytes,
+        truth: bytes | None,
+        configuration: Mapping[str, KnobValue],
+    ) -> tuple[control_pb2.SampleResult, str]:
+        """One sample through one configuration. ``truth`` None: not scored.
+
+        A failure is a result, too: the operators up to the one that failed, score 0, and the reason as text.
+        """
+        result = control_pb2.SampleResult(sample_index=index)
+        source = Measured(data=payload, digest=hashlib.sha256(payload).digest(), cpu_ms=0.0, wall_ms=0.0)
+        made: dict[str, Measured] = {SOURCE: source}
+        try:
+            for step in self._pipeline.steps:
+                inputs = {name: made[name] for name in step.inputs}
+                measured, cached = self._step(step, configuration, inputs, index)
+                made[step.id] = measured
+                result.operators.add(
+                    operator_id=step.id,
+                    cpu_ms=measured.cpu_ms,
+                    wall_ms=measured.wall_ms,
+                    output_bytes=len(measured.data),
+                    cached=cached,
+                )
+            if truth is not None:
+                result.score_ratio = self._score({name: made[name].data for name in self._pipeline.outputs}, truth)
+        except OperatorFailed as error:
+            # An answer that can't be given is a wrong answer.
+            if truth is not None:
+                result.score_ratio = 0.0
+            return result, f"sample {index}: {error}"
+        return result, ""
+
+    def _step(
+        self, step: Step, configuration: Mapping[str, KnobValue], inputs: Mapping[str, Measured], index: int
+    ) -> tuple[Measured, bool]:
+        knobs = knobs_of(configuration, step.id)
+        # What a stateful operator gives depends on all that it was given before, so on every knob upstream.
+        setting = knobs_key(configuration) if step.stateful else knobs_key(knobs)
+        key = (step.id, setting, index if step.stateful else -1, *(inputs[name].digest for name in step.inputs))
+        known = self._outputs.get(key)
+        if known is not None:
+            return known, True
+        data = {name: measured.data for name, measured in inputs.items()}
+        fresh = (step.id, setting) not in self._operators
+        operator = self._operator(step, setting, knobs)
+        try:
+            if fresh and not step.stateful:
+                # The first call loads pages and fills caches; a replica that serves has that behind it.
+                encode(operator.process(decode_inputs(data)))
+            measured = self._measure(operator, data)
+        except OperatorFailed:
+            raise
+        except Exception as error:
+            raise OperatorFailed(f"operator {step.id} {knobs_key(knobs)} failed: {describe(error)}") from error
+        if len(measured.data) > MAX_OUTPUT_BYTES:
+            raise OperatorFailed(
+                f"operator {step.id} {knobs_key(knobs)} gave {len(measured.data)} bytes; "
+                f"the limit is {MAX_OUTPUT_BYTES}: encode or scale its output"
+            )
+        self._outputs.put(key, measured)
+        return measured, False
+
+    def _operator(self, step: Step, setting: str, knobs: Mapping[str, KnobValue]) -> Operator:
+        place = (step.id, setting)
+        if place not in self._operators:
+            context = OperatorContext(operator_id=step.id, threads=1, providers=self._providers)
+            try:
+                self._operators[place] = load(step.entry_point)(dict(knobs), context)
+            except Exception as error:
+                self._operators[place] = f"operator {step.id} {knobs_key(knobs)} doesn't start: {describe(error)}"
+        operator = self._operators[place]
+        if isinstance(operator, str):
+            raise OperatorFailed(operator)
+        return operator
+
+    def _measure(self, operator: Operator, data: Mapping[str, bytes]) -> Measured:
+        queued_s = queued_for_core_s()
+        wall_s, cpu_s = time.perf_counter(), time.process_time()
+        # Decoding and encoding are part of what a replica does for an item.
+        output = encode(operator.process(decode_inputs(data)))
+        cpu_s, wall_s = time.process_time() - cpu_s, time.perf_counter() - wall_s
+        self.operator_s += cpu_s
+        queued_s = None if queued_s is None else max(0.0, (queued_for_core_s() or queued_s) - queued_s)
+        cpu_ms = cpu_s * 1000.0 / self._speed_ratio
+        return Measured(
+            data=output,
+            digest=hashlib.sha256(output).digest(),
+            cpu_ms=cpu_ms,
+            wall_ms=cpu_ms + waited_ms(wall_s=wall_s, cpu_s=cpu_s, queued_s=queued_s),
+        )
+
+    def _score(self, outputs: Mapping[str, bytes], truth: bytes) -> float:
+        try:
+            if self._scorer is None:
+                self._scorer = load(self._pipeline.scorer)()
+            score: Any = self._scorer.score(
+                {name: decode(data) for name, data in outputs.items()}, decode(truth)
+            )
+            value = float(score)
+        except Exception as error:
+            raise OperatorFailed(f"the scorer failed: {describe(error)}") from error
+        if not math.isfinite(value) or not 0.0 <= value <= 1.0:
+            raise OperatorFailed(f"the scorer gave {value!r}; a score is from 0 to 1")
+        return value
+
+    def close(self) -> None:
+        """Lets the operators go of what they hold; what they raise then is of no account."""
+        for operator in self._operators.values():
+            if not isinstance(operator, str):
+                try:
+                    operator.close()
+                except Exception as error:
+                    print(f"close failed: {describe(error)}", flush=True)
+
+
+def waited_ms(*, wall_s: float, cpu_s: float, queued_s: float | None) -> float:
+    """How long an operator itself waited. ``queued_s``: time without a core, None where the kernel doesn't tell.
+
+    Without that figure, only a wall time of more than three times the CPU time counts as waiting.
+    """
+    if queued_s is None:
+        rest_ms = (wall_s - cpu_s) * 1000.0 if wall_s > 3.0 * cpu_s else 0.0
+    else:
+        rest_ms = (wall_s - cpu_s - queued_s) * 1000.0
+    return rest_ms if rest_ms > max(_LEAST_WAIT_MS, _LEAST_WAIT_RATIO * cpu_s * 1000.0) else 0.0
+
+
+def queued_for_core_s() -> float | None:
+    """Seconds that this process's threads stood ready without a core, so far; None if the kernel doesn't tell."""
+    total_ns = 0
+    try:
+        for task in Path("/proc/self/task").iterdir():
+            total_ns += int((task / "schedstat").read_text().split()[1])
+    except (OSError, ValueError, IndexError):
+        return None
+    return total_ns / 1e9
