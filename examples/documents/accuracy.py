@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from circinus.operator import Payload, Scorer
 from rapidfuzz.distance import Levenshtein
+
+from circinus.operator import Payload, Scorer
 
 
 def normalised(text: str) -> str:

@@ -18,17 +18,18 @@ from functools import lru_cache
 
 import cv2
 import numpy as np
-from circinus.operator import Sample, Source
 from PIL import Image, ImageDraw, ImageFont
 from words import page_lines
 
+from circinus.operator import Sample, Source
+
 #: What the camera's sensor gives.
-FRAME_WIDTH, FRAME_HEIGHT = 720, 500
+FRAME_WIDTH, FRAME_HEIGHT = 720, 440
 
 #: The page as printed, in the frame's pixels when it is laid straight.
-PAGE_WIDTH, PAGE_HEIGHT = 560, 360
+PAGE_WIDTH, PAGE_HEIGHT = 560, 310
 
-LINES = 5
+LINES = 4
 CHARACTERS = 36
 _MARGIN = 30
 
@@ -63,10 +64,10 @@ CONDITIONS = {
     ),
     "hard": Conditions(
         font_px=(22, 26),
-        light_ratio=(0.3, 0.6),
-        shadow_ratio=(0.4, 0.75),
-        blur=(1.2, 1.8),
-        noise=(8.0, 14.0),
+        light_ratio=(0.4, 0.65),
+        shadow_ratio=(0.5, 0.8),
+        blur=(1.0, 1.6),
+        noise=(8.0, 12.0),
         ink=(50, 110),
         skew_ratio=0.06,
     ),
@@ -116,7 +117,28 @@ def _light(rng: np.random.Generator, conditions: Conditions) -> np.ndarray:
     shade = rng.uniform(*conditions.shadow_ratio)
     distance = x * np.cos(edge_angle) + y * np.sin(edge_angle) - offset
     light *= shade + (1 - shade) / (1 + np.exp(-distance * 40))
-    return cv2.resize(light.astype(np.float32), (FRAME_WIDTH, FRAME_HEIGHT), interpolation=cv2.INTER_LINEAR)
+    return np.asarray(cv2.resize(light.astype(np.float32), (FRAME_WIDTH, FRAME_HEIGHT)))
+
+
+def _photograph(rng: np.random.Generator, lines: list[str], conditions: Conditions) -> np.ndarray:
+    font_px = int(rng.integers(conditions.font_px[0], conditions.font_px[1] + 1))
+    ink = int(rng.integers(conditions.ink[0], conditions.ink[1] + 1))
+    sheet = _print(lines, font_px, ink)
+    straight = np.array([[0, 0], [PAGE_WIDTH, 0], [PAGE_WIDTH, PAGE_HEIGHT], [0, PAGE_HEIGHT]], dtype=np.float32)
+    lay = cv2.getPerspectiveTransform(straight, _corners(rng, conditions.skew_ratio))
+    desk = int(rng.integers(40, 90))
+    frame = cv2.warpPerspective(
+        sheet,
+        lay,
+        (FRAME_WIDTH, FRAME_HEIGHT),
+        flags=cv2.INTER_LINEAR,
+        borderMode=cv2.BORDER_CONSTANT,
+        borderValue=desk,
+    )
+    frame = cv2.GaussianBlur(frame, (0, 0), rng.uniform(*conditions.blur))
+    lit = frame.astype(np.float32) * _light(rng, conditions)
+    noise = rng.standard_normal(lit.shape, dtype=np.float32) * np.float32(rng.uniform(*conditions.noise))
+    return np.asarray(np.clip(lit + noise, 0, 255), dtype=np.uint8)
 
 
 class Camera(Source):
@@ -126,32 +148,15 @@ class Camera(Source):
         """Pages without end.
 
         Raises:
-            ValueError: there is no such content.
+            ValueError: there is no such content, or the seed is negative.
         """
         conditions = CONDITIONS.get(self.content)
         if conditions is None:
             raise ValueError(f"the camera knows no content {self.content!r}; it knows {', '.join(sorted(CONDITIONS))}")
+        if self.seed < 0:
+            raise ValueError(f"seed is {self.seed}; it must not be negative")
         name = int.from_bytes(hashlib.sha256(self.content.encode()).digest()[:8], "big")
-        # Each page has a stream of its own, so that the hundredth is the same whoever asked for the others.
-        for sequence in np.random.SeedSequence([name, self.seed & 0xFFFF_FFFF_FFFF_FFFF]).spawn(1):
-            yield from self._pages(np.random.default_rng(sequence), conditions)
-
-    def _pages(self, rng: np.random.Generator, conditions: Conditions) -> Iterator[Sample]:
+        rng = np.random.default_rng([name, self.seed])
         while True:
             lines = page_lines(rng, LINES, CHARACTERS)
-            yield Sample(payload={"image": self._photograph(rng, lines, conditions)}, truth={"text": "\n".join(lines)})
-
-    def _photograph(self, rng: np.random.Generator, lines: list[str], conditions: Conditions) -> np.ndarray:
-        font_px = int(rng.integers(conditions.font_px[0], conditions.font_px[1] + 1))
-        ink = int(rng.integers(conditions.ink[0], conditions.ink[1] + 1))
-        sheet = _print(lines, font_px, ink)
-        straight = np.array([[0, 0], [PAGE_WIDTH, 0], [PAGE_WIDTH, PAGE_HEIGHT], [0, PAGE_HEIGHT]], dtype=np.float32)
-        lay = cv2.getPerspectiveTransform(straight, _corners(rng, conditions.skew_ratio))
-        desk = int(rng.integers(40, 90))
-        frame = cv2.warpPerspective(
-            sheet, lay, (FRAME_WIDTH, FRAME_HEIGHT), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=desk
-        )
-        frame = cv2.GaussianBlur(frame, (0, 0), rng.uniform(*conditions.blur))
-        lit = frame.astype(np.float32) * _light(rng, conditions)
-        noise = rng.standard_normal(lit.shape, dtype=np.float32) * np.float32(rng.uniform(*conditions.noise))
-        return np.clip(lit + noise, 0, 255).astype(np.uint8)
+            yield Sample(payload={"image": _photograph(rng, lines, conditions)}, truth={"text": "\n".join(lines)})

@@ -6,17 +6,24 @@ from collections.abc import Mapping
 
 import cv2
 import numpy as np
-from circinus.operator import Operator, Payload
 from engines import open_engine
 
-#: The page's size at scale 1, in pixels; all of it is read at this size times the scale.
-CANONICAL_WIDTH, CANONICAL_HEIGHT = 560, 360
+from circinus.operator import Operator, Payload
 
-#: The page is looked for at this part of the frame's size: its edges are long, and noise averages out.
-_SEARCH_RATIO = 0.25
+#: The page's size at scale 1, in pixels; all of it is read at this size times the scale.
+CANONICAL_WIDTH, CANONICAL_HEIGHT = 560, 310
+
+#: Edges of pages and falls of light are looked for in images so many times smaller: noise averages out in them.
+_SHRINK = 4
 
 #: A quadrilateral smaller than this part of the frame is no page.
 _SMALLEST_PAGE_RATIO = 0.25
+
+#: This part of the way from a corner to the page's middle is cut off.
+_RIM_RATIO = 0.03
+
+#: As wide as no stroke of a letter is.
+_LETTER_PX = 24
 
 #: Frames larger than this are refused.
 MAX_PIXELS = 40_000_000
@@ -43,10 +50,10 @@ def grey_image(payload: Payload) -> np.ndarray:
 
 def find_page(frame: np.ndarray) -> np.ndarray | None:
     """The page's corners in the frame, (4, 2), clockwise from the top left; None if no page stands out."""
-    small = cv2.resize(frame, None, fx=_SEARCH_RATIO, fy=_SEARCH_RATIO, interpolation=cv2.INTER_AREA)
+    small = _shrunk(frame)
     # Light multiplies what the page and the desk reflect: the step between them is the same everywhere in logarithms.
     level = np.log(cv2.GaussianBlur(small, (0, 0), 1.2).astype(np.float32) + 4.0)
-    spread = cv2.normalize(level, None, 0, 255, cv2.NORM_MINMAX).astype(np.uint8)
+    spread = ((level - level.min()) * (255 / max(float(np.ptp(level)), 1e-6))).astype(np.uint8)
     edges = cv2.dilate(cv2.Canny(spread, 40, 100), np.ones((3, 3), np.uint8))
     contours, _ = cv2.findContours(edges, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
     best, best_area = None, _SMALLEST_PAGE_RATIO * small.size
@@ -58,7 +65,13 @@ def find_page(frame: np.ndarray) -> np.ndarray | None:
             best, best_area = corners.reshape(4, 2), area
     if best is None:
         return None
-    return _clockwise(best.astype(np.float32) / _SEARCH_RATIO)
+    return _clockwise(best.astype(np.float32) * _SHRINK)
+
+
+def _shrunk(image: np.ndarray) -> np.ndarray:
+    height, width = image.shape
+    size = (max(1, round(width / _SHRINK)), max(1, round(height / _SHRINK)))
+    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA))
 
 
 def _clockwise(corners: np.ndarray) -> np.ndarray:
@@ -87,7 +100,9 @@ class Rectify(Operator):
             return {"image": cv2.resize(frame, self._size, interpolation=cv2.INTER_AREA)}
         width, height = self._size
         straight = np.array([[0, 0], [width, 0], [width, height], [0, height]], dtype=np.float32)
-        lift = cv2.getPerspectiveTransform(corners, straight)
+        # What is found is the outer rim of the page's edge; a strip of desk would be read as letters.
+        inner = corners + (corners.mean(axis=0) - corners) * _RIM_RATIO
+        lift = cv2.getPerspectiveTransform(inner, straight)
         return {"image": cv2.warpPerspective(frame, lift, self._size, flags=cv2.INTER_LINEAR)}
 
 
@@ -111,9 +126,12 @@ class Encode(Operator):
 
 
 class Denoise(Operator):
-    """Takes noise and uneven light off a page. In: ``image`` (pixels or JPEG); out: ``image`` (pixels)."""
+    """Takes uneven light and noise off a page. In: ``image`` (pixels or JPEG); out: ``image``.
 
-    FILTERS = ("none", "median", "flatten", "adaptive", "soft")
+    ``filter`` none hands on what it is given, JPEG as JPEG; flatten gives pixels, paper white wherever light falls.
+    """
+
+    FILTERS = ("none", "flatten")
 
     def setup(self) -> None:
         """Takes the knob ``filter``."""
@@ -123,32 +141,28 @@ class Denoise(Operator):
             raise ValueError(f"filter is {self._filter!r}; there are {', '.join(self.FILTERS)}")
 
     def process(self, inputs: Mapping[str, Payload]) -> Payload:
-        """The cleaned page."""
+        """The page, cleaned if so asked."""
         (payload,) = inputs.values()
-        image = grey_image(payload)
-        match self._filter:
-            case "median":
-                image = cv2.medianBlur(image, 3)
-            case "flatten":
-                image = flatten(image)
-            case "adaptive":
-                smooth = cv2.GaussianBlur(image, (0, 0), 1.0)
-                block = max(3, image.shape[0] // 14 | 1)
-                image = cv2.adaptiveThreshold(
-                    smooth, 255, cv2.ADAPTIVE_THRESH_GAUSSIAN_C, cv2.THRESH_BINARY, block, 10
-                )
-            case "soft":
-                image = cv2.GaussianBlur(flatten(image), (0, 0), 0.8)
-        return {"image": image}
+        if self._filter == "none":
+            return {"image": payload["image"]}
+        return {"image": flatten(grey_image(payload))}
 
 
 def flatten(image: np.ndarray) -> np.ndarray:
-    """The image divided by its background, so that paper is white and ink as dark as it is on white paper."""
-    small = cv2.resize(image, None, fx=0.25, fy=0.25, interpolation=cv2.INTER_AREA)
-    paper = cv2.dilate(small, np.ones((7, 7), np.uint8))
-    paper = cv2.GaussianBlur(paper, (0, 0), 5)
-    background = cv2.resize(paper, (image.shape[1], image.shape[0]), interpolation=cv2.INTER_LINEAR)
-    return cv2.divide(image, background, scale=255)
+    """The image divided by what its paper would look like without print, then smoothed.
+
+    Paper becomes white and ink as dark as it is in good light, so that one threshold does for the page, which is
+    all that Tesseract has. Sizes are in pixels of a page at scale 1.
+    """
+    height, width = image.shape
+    scale = height / CANONICAL_HEIGHT
+    small = _shrunk(image)
+    # Closing takes off what is dark and thinner than the kernel, letters, and keeps a shadow's edge where it is.
+    across = max(3, round(_LETTER_PX * scale / _SHRINK) | 1)
+    paper = cv2.morphologyEx(small, cv2.MORPH_CLOSE, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (across, across)))
+    paper = cv2.GaussianBlur(paper, (0, 0), max(0.5, _LETTER_PX * scale / 4 / _SHRINK))
+    paper = cv2.resize(paper, (width, height), interpolation=cv2.INTER_LINEAR)
+    return cv2.GaussianBlur(cv2.divide(image, paper, scale=255), (0, 0), max(0.3, scale))
 
 
 class Read(Operator):
