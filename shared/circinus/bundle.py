@@ -109,9 +109,9 @@ def pack_folder(folder: Path, pipeline: Pipeline) -> bytes:
     with tarfile.open(fileobj=buffer, mode="w:", format=tarfile.PAX_FORMAT) as archive:
         generated = {ENVIRONMENT_NAME: environment_json(pipeline.environment), PIPELINE_NAME: pipeline_json(pipeline)}
         for name in sorted([*files, *generated]):
-            path = files.get(name)
-            data = generated[name] if path is None else _read(path, MAX_BUNDLE_BYTES - buffer.tell(), folder)
-            runnable = path is not None and bool(path.stat().st_mode & stat.S_IXUSR)
+            source = files.get(name)
+            data = generated[name] if source is None else _read(source, MAX_BUNDLE_BYTES - buffer.tell(), folder)
+            runnable = source is not None and bool(source.stat().st_mode & stat.S_IXUSR)
             member = tarfile.TarInfo(name)
             member.size = len(data)
             member.mode = 0o755 if runnable else 0o644

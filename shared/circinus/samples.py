@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ctypes
 import importlib
 import json
 import os
+import signal
 import sys
 import tempfile
 import traceback
@@ -28,6 +30,7 @@ from circinus.v1 import types_pb2
 
 TIMEOUT_S = 600.0
 T = TypeVar("T")
+_PR_SET_PDEATHSIG = 1
 _ERROR_SUFFIX = ".error"
 _TAIL_CHARACTERS = 2_000
 
@@ -45,7 +48,7 @@ async def generate(folder: Path, pipeline: Pipeline, content: ContentSpec, *, ti
         with log.open("wb") as stream:
             process = await asyncio.create_subprocess_exec(
                 # -P: what lies in the caller's folder must not shadow the standard library.
-                *(sys.executable, "-P", "-m", "circinus.samples", os.path.abspath(folder), content.name, str(out)),
+                *(sys.executable, "-P", "-m", "circinus.samples", str(folder), content.name, str(out)),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=stream,
                 stderr=stream,
@@ -85,7 +88,10 @@ def _result(out: Path, log: Path, code: int, pipeline: Pipeline, content: Conten
 
 def main(arguments: list[str]) -> int:
     """Makes the samples of one content of a folder and writes them; an error goes to a file beside them."""
-    folder, name, out = Path(arguments[0]), arguments[1], Path(arguments[2])
+    if sys.platform == "linux":
+        # An endless source must not outlive the command that asked for its samples.
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    folder, name, out = Path(arguments[0]).resolve(), arguments[1], Path(arguments[2])
     try:
         data = _make(folder, name)
     except CircinusError as error:

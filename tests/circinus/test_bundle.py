@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import json
@@ -10,8 +11,11 @@ import tarfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from circinus import bundle
 from circinus.errors import InvalidInput, TooLarge
@@ -157,7 +161,7 @@ def _odd_name(folder: Path) -> None:
         (_link, "link: a symbolic link"),
         (_fifo, "pipe: neither a file nor a folder"),
         (_taken, "pipeline.json is written by the packing itself"),
-        (_many, "more than 2,000 files"),
+        pytest.param(_many, "more than 2,000 files", marks=pytest.mark.slow),
         (_large, "the bundle is over 64 MiB"),
         (_odd_name, "a character that can't be printed"),
     ],
@@ -235,6 +239,23 @@ def test_poison_is_refused_and_leaves_nothing(tmp_path: Path, name: str) -> None
     with pytest.raises((InvalidInput, TooLarge)):
         bundle.extract(POISON[name], tmp_path / "out")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+@settings(max_examples=300, deadline=None)
+@given(st.integers(0, 3_071), st.integers(0, 255), st.integers(0, 3_071))
+def test_a_changed_byte_writes_nothing_outside(position: int, value: int, length: int) -> None:
+    """The archive has two files: whatever is changed or cut off, either plain files come of it or an error."""
+    whole = bytearray(tar(entry("a", b"x" * 10), entry("b/c", b"y" * 600)))
+    whole[position] = value
+    with TemporaryDirectory() as scratch:
+        for number, data in enumerate((bytes(whole), bytes(whole[:length]))):
+            into = Path(scratch) / "in" / str(number)
+            into.parent.mkdir(exist_ok=True)
+            with contextlib.suppress(InvalidInput, TooLarge):
+                bundle.extract(data, into)
+                assert all(path.is_dir() or (path.is_file() and not path.is_symlink()) for path in into.rglob("*"))
+        assert [path.name for path in Path(scratch).iterdir()] == ["in"]
 
 
 def test_an_oversized_archive_is_refused(tmp_path: Path) -> None:

@@ -265,6 +265,12 @@ def test_a_broken_file_is_named_with_its_line(name: str) -> None:
     assert messages(text) == expected
 
 
+def test_errors_travel_one_by_one() -> None:
+    with pytest.raises(SpecErrors) as caught:
+        parse_pipeline(GOOD.replace("outputs: [read]", "outputs: [reed]"))
+    assert [violation.field for violation in caught.value.violations] == ["pipeline.yaml:24"]
+
+
 def test_all_errors_come_at_once() -> None:
     text = GOOD.replace("[1, 0.5]", "[]").replace("samples: 8", "samples: x").replace("[read]", "[reed]")
     assert [message.split(":")[1] for message in messages(text)] == ["20", "24", "26"]

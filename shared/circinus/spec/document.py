@@ -43,10 +43,10 @@ class Entry:
 class Document:
     """One YAML text: typed access to its nodes, and all errors found so far."""
 
-    def __init__(self, text: str, filename: str) -> None:
+    def __init__(self, text: str, filename: str, *, max_characters: int = MAX_TEXT_CHARACTERS) -> None:
         self.filename = filename
         self._errors: list[SpecError] = []
-        self.root = self._compose(text)
+        self.root = self._compose(text, max_characters)
 
     def error(self, at: yaml.Node | int, message: str) -> None:
         """Keeps an error; ``at`` is the node it is about, or a line."""
@@ -62,9 +62,9 @@ class Document:
         if self._errors:
             raise SpecErrors(sorted(set(self._errors))[:MAX_ERRORS])
 
-    def _compose(self, text: str) -> yaml.Node | None:
-        if len(text) > MAX_TEXT_CHARACTERS:
-            self.error(0, f"the file has {len(text):,} characters; the limit is {MAX_TEXT_CHARACTERS:,}")
+    def _compose(self, text: str, max_characters: int) -> yaml.Node | None:
+        if len(text) > max_characters:
+            self.error(0, f"the file has {len(text):,} characters; the limit is {max_characters:,}")
             return None
         try:
             # Events come one by one, so depth is known before a recursive composer meets it.
@@ -85,7 +85,7 @@ class Document:
     def _check_events(self, text: str) -> bool:
         depth = 0
         for event in yaml.parse(text, Loader=_LOADER):
-            line = event.start_mark.line + 1
+            line = event.start_mark.line + 1 if event.start_mark else 1
             if isinstance(event, yaml.AliasEvent):
                 self.error(line, f"alias *{event.anchor}: aliases are not supported; write the value out")
                 return False

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from circinus.errors import InvalidInput
+from circinus.errors import InvalidInput, Violation
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
@@ -26,4 +26,6 @@ class SpecErrors(InvalidInput):
 
     def __init__(self, errors: Iterable[SpecError]) -> None:
         self.errors = tuple(sorted(errors))
-        super().__init__("\n".join(str(error) for error in self.errors))
+        # Beside the message, so that who gets it over the wire has them one by one, too.
+        violations = (Violation(field=f"{error.file}:{error.line}", message=error.message) for error in self.errors)
+        super().__init__("\n".join(str(error) for error in self.errors), tuple(violations))

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import yaml
 
 MAX_QUERIES = 10_000
+MAX_QUERIES_CHARACTERS = 4_194_304
 MAX_RATE_PER_S = 1_000_000
 MAX_WEIGHT = 1_000_000
 MAX_LATENCY_MS = 3_600_000
@@ -29,7 +30,7 @@ def parse_queries(text: str, filename: str = "queries.yaml") -> tuple[Query, ...
     Raises:
         SpecErrors: all that is wrong with the text, each with its line.
     """
-    document = Document(text, filename)
+    document = Document(text, filename, max_characters=MAX_QUERIES_CHARACTERS)
     queries: list[Query] = []
     seen: dict[str, int] = {}
     for node in document.sequence(document.root, "queries file", at_least=1, at_most=MAX_QUERIES):

@@ -1,0 +1,116 @@
+"""`circinus ledger`: what was predicted against what was observed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from circinus.cli import exits
+from circinus.cli.output import Output, amount, emit, lines, size, table
+from circinus.cli.plan_table import interval_text, percentile_name
+from circinus.cli.query import percentiles_of
+from circinus.cli.session import DEFAULT_ADDRESS, OutputOption, PlannerOption, ask
+from circinus.client import Client
+from circinus.errors import InvalidInput
+from circinus.reports import LedgerEntry
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+_COLUMNS = ("QUERY", "MEASURE", "PLANNED", "OBSERVED", "")
+_OPERATOR_COLUMNS = ("QUERY", "OPERATOR", "ITEMS", "PLANNED ms", "SERVICE ms", "QUEUE ms", "OUTPUT", "MEMORY", "FAILED")
+_SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
+
+
+def ledger(
+    since: Annotated[
+        str | None,
+        typer.Option("--since", metavar="WHEN", help="30s, 5m, 2h, 1d ago, or a moment such as 2026-01-31T12:00Z."),
+    ] = None,
+    operators: Annotated[bool, typer.Option("--operators", help="Each operator, too.")] = False,
+    planner: PlannerOption = DEFAULT_ADDRESS,
+    output: OutputOption = Output.TABLE,
+) -> int:
+    """Predicted against observed for each query, of the running generation or since a moment."""
+    moment = None if since is None else parse_since(since, datetime.now(UTC))
+
+    async def action(client: Client) -> tuple[tuple[LedgerEntry, ...], dict[str, float]]:
+        return await client.ledger(moment), await percentiles_of(client, ())
+
+    entries, percentiles = ask(planner, action)
+    emit(output, entries, lambda: _view(entries, percentiles, operators))
+    return exits.OK
+
+
+def parse_since(text: str, now: datetime) -> datetime:
+    """A moment, from a duration before ``now`` or an ISO 8601 date and time (UTC if it names no zone).
+
+    Raises:
+        InvalidInput: it is neither.
+    """
+    if match := re.fullmatch(r"(\d{1,6})([smhd])", text):
+        return now - timedelta(seconds=int(match[1]) * _SECONDS[match[2]])
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise InvalidInput(
+            f"--since {text!r} is neither a duration (30s, 5m, 2h, 1d) nor a moment (2026-01-31T12:00Z)"
+        ) from None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def _view(entries: Sequence[LedgerEntry], percentiles: Mapping[str, float], operators: bool) -> RenderableType:
+    rows = [row for entry in entries for row in _rows(entry, percentile_name(percentiles.get(entry.query_id)))]
+    parts: list[RenderableType | str] = [table(_COLUMNS, rows)]
+    if operators:
+        right = [column for column in _OPERATOR_COLUMNS if column not in ("QUERY", "OPERATOR")]
+        operator_rows = [row for entry in entries for row in _operator_rows(entry)]
+        parts += ["", table(_OPERATOR_COLUMNS, operator_rows, right=right)]
+    return lines(*parts)
+
+
+def _rows(entry: LedgerEntry, percentile: str) -> list[tuple[str, ...]]:
+    plan, predicted, seen = entry.plan, entry.predicted_accuracy_ratio, entry.accuracy_ratio
+    within = ""
+    if predicted is not None and seen is not None:
+        inside = predicted.low <= seen <= predicted.high
+        within = f"{'within' if inside else 'OUTSIDE'} the interval for {entry.scored:,} items"
+    causes = ", ".join(f"{cause} {count:,}" for cause, count in entry.causes.items())
+    ends = f"{entry.answered:,} answered, {entry.late:,} late, {entry.dropped:,} dropped, {entry.failed:,} failed"
+    planned_goodput = amount(entry.planned_item_goodput_per_s) if plan else "-"
+    planned_latency = f"{percentile} {interval_text(plan.latency_ms)}" if plan else "-"
+    latency = f"p50 {amount(entry.latency_p50_ms)}, p95 {amount(entry.latency_p95_ms)}"
+    return [
+        (entry.query_id, "item goodput/s", planned_goodput, amount(entry.item_goodput_per_s), ""),
+        ("", "latency ms", planned_latency, latency, ""),
+        ("", "accuracy", interval_text(predicted) if predicted else "-", amount(seen), within),
+        ("", "cost/h", amount(plan.cost_per_h) if plan else "-", "", ""),
+        ("", "items", "", f"{entry.emitted:,} in {entry.duration_s:.0f} s", ends),
+        *([("", "causes", "", causes, "")] if causes else []),
+    ]
+
+
+def _operator_rows(entry: LedgerEntry) -> list[tuple[str, ...]]:
+    planned: dict[str, float] = {}
+    for operator in entry.plan.operators if entry.plan else ():
+        planned[operator.operator_id] = (
+            planned.get(operator.operator_id, 0.0) + operator.service_ms * operator.share_ratio
+        )
+    return [
+        (
+            entry.query_id,
+            seen.operator_id,
+            f"{seen.items:,}",
+            amount(planned.get(seen.operator_id)),
+            amount(seen.service_ms),
+            amount(seen.queue_ms),
+            "-" if seen.output_bytes is None else size(seen.output_bytes),
+            size(seen.memory_bytes),
+            str(seen.failures),
+        )
+        for seen in entry.operators
+    ]

@@ -1,0 +1,80 @@
+"""`circinus plan`: what would be planned now, from the running fleet or from files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import metadata
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from circinus.cli import exits
+from circinus.cli.output import Output, emit
+from circinus.cli.plan_table import selection_view
+from circinus.cli.query import FileOption, percentiles_of, read_queries
+from circinus.cli.session import DEFAULT_ADDRESS, PlannerOption, ask
+from circinus.client import Client
+from circinus.errors import CircinusError, InvalidInput
+from circinus.reports import SelectionReport
+
+_MISSING = "planning from files needs the planner: install it with pip install 'circinus[planner]'"
+_GROUP = "circinus.commands"
+_OFFLINE = "plan_offline"
+
+
+def plan(
+    file: FileOption = None,
+    offline: Annotated[
+        Path | None, typer.Option("--offline", metavar="FOLDER", help="Plan from files, without a planner.")
+    ] = None,
+    report: Annotated[
+        Path | None, typer.Option("--report", metavar="FILE", help="With --offline: where times and solver facts go.")
+    ] = None,
+    planner: PlannerOption = DEFAULT_ADDRESS,
+    output: Annotated[
+        Output | None, typer.Option("--output", "-o", help="table; with --offline json, if not given.")
+    ] = None,
+) -> int:
+    """What would be planned now; nothing is applied. -f plans as if its queries had been submitted too.
+
+    Ends with 3 if any query has no plan: unplaced, or not yet profiled.
+    """
+    if offline is not None:
+        if file is not None:
+            raise InvalidInput("--offline takes its queries from its folder; leave -f out")
+        return _plan_offline(offline, report, output or Output.JSON)
+    if report is not None:
+        raise InvalidInput("--report goes with --offline only")
+    extra = read_queries(file) if file is not None else ()
+
+    async def action(client: Client) -> tuple[SelectionReport, dict[str, float]]:
+        return await client.plan(extra), await percentiles_of(client, extra)
+
+    found, percentiles = ask(planner, action)
+    emit(output or Output.TABLE, found, lambda: selection_view(found, percentiles))
+    return exits.INFEASIBLE if found.selection.unplaced or found.pending else exits.OK
+
+
+def _plan_offline(folder: Path, report: Path | None, output: Output) -> int:
+    try:
+        return int(offline_command()(folder, report=report, output=output.value))
+    except ModuleNotFoundError as error:
+        # The solver is imported when it is first used.
+        raise CircinusError(f"{_MISSING} ({error})") from error
+
+
+def offline_command() -> Callable[..., Any]:
+    """The offline planner, which is plugged in: this package must not import it by name.
+
+    Raises:
+        CircinusError: it is not installed.
+    """
+    entry = next(iter(metadata.entry_points(group=_GROUP, name=_OFFLINE)), None)
+    if entry is None:
+        raise CircinusError(_MISSING)
+    try:
+        command: Callable[..., Any] = entry.load()
+    except ImportError as error:
+        raise CircinusError(f"{_MISSING} ({error})") from error
+    return command

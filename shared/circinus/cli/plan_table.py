@@ -1,0 +1,103 @@
+"""Plans as a table: for each query where its operators run, and what is to be expected end to end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
+
+from circinus.cli.output import amount, lines, table
+from circinus.model.pipeline import KnobValue, knobs_of
+from circinus.model.plan import Interval, OperatorPlan, Plan
+from circinus.model.query import DEFAULT_PERCENTILE_RATIO
+from circinus.reports import SelectionReport
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+_COLUMNS = ("QUERY / OPERATOR", "WHERE", "KNOBS", "SHARE", "TIME ms", "ACCURACY", "COST/h", "P(SLO)")
+_RIGHT = ("P(SLO)", "COST/h")
+
+
+def knobs_text(knobs: Mapping[str, KnobValue]) -> str:
+    """Knobs on one line."""
+    return " ".join(
+        f"{name}={str(value).lower() if isinstance(value, bool) else value}" for name, value in knobs.items()
+    )
+
+
+def interval_text(interval: Interval, digits: int = 3) -> str:
+    """A figure with its interval."""
+    value, low, high = (amount(figure, digits) for figure in (interval.value, interval.low, interval.high))
+    return value if low == high else f"{value} ({low}–{high})"
+
+
+def plans_table(plans: Iterable[Plan], percentiles: Mapping[str, float]) -> RenderableType:
+    """For each plan one row for the whole and one for each operator; ``percentiles`` by query id.
+
+    An operator's time is its mean service time, the whole's is the percentile that the SLO is about.
+    """
+    rows: list[tuple[str, ...]] = []
+    for plan in plans:
+        latency = f"{percentile_name(percentiles.get(plan.query_id))} {interval_text(plan.latency_ms)}"
+        accuracy, probability = interval_text(plan.accuracy_ratio), f"{plan.slo_probability_ratio:.3f}"
+        rows.append((plan.query_id, "", "", "", latency, accuracy, amount(plan.cost_per_h), probability))
+        rows.extend(_operator_row(plan, operator) for operator in plan.operators)
+    return table(_COLUMNS, rows, right=_RIGHT)
+
+
+def percentile_name(percentile_ratio: float | None) -> str:
+    """What a percentile is called: p95, p99.9."""
+    return f"p{(percentile_ratio or DEFAULT_PERCENTILE_RATIO) * 100:g}"
+
+
+def _operator_row(plan: Plan, operator: OperatorPlan) -> tuple[str, ...]:
+    share = f"{operator.replicas} × {operator.cores:g} core"
+    if operator.accelerator_slots:
+        share += f" + {operator.accelerator_slots} accelerator"
+    if operator.batch > 1:
+        share += f", batch {operator.batch}"
+    if operator.share_ratio < 1:
+        share += f", {operator.share_ratio:.0%} of items"
+    knobs = knobs_text(knobs_of(plan.configuration, operator.operator_id))
+    service = amount(operator.service_ms)
+    return (f"  {operator.operator_id}", operator.device_id, knobs, share, service, "", "", "")
+
+
+def why_text(plan: Plan) -> str:
+    """The next best plan, as the planner put it."""
+    if not plan.runner_up:
+        return f"{plan.query_id}: no other placement meets its SLO"
+    text = f"{plan.query_id}: next best is {plan.runner_up}"
+    if plan.runner_up_cost_per_h is None:
+        return text
+    text += f" at {amount(plan.runner_up_cost_per_h)}/h"
+    if plan.cost_per_h > 0:
+        text += f" ({plan.runner_up_cost_per_h / plan.cost_per_h - 1:+.0%})"
+    return text
+
+
+def selection_view(report: SelectionReport, percentiles: Mapping[str, float]) -> RenderableType:
+    """A whole selection: plans, why, what is not placed, bound and gap."""
+    selection = report.selection
+    parts: list[RenderableType | str] = []
+    if selection.plans:
+        parts += [
+            plans_table(selection.plans, percentiles),
+            "",
+            table(("WHY",), ((why_text(p),) for p in selection.plans)),
+            "",
+        ]
+    if selection.unplaced:
+        rows = [(entry.query_id, entry.reason) for entry in selection.unplaced]
+        parts += [table(("UNPLACED", "REASON"), rows), ""]
+    if report.pending:
+        rows = [(entry.query_id, entry.reason) for entry in report.pending]
+        parts += [table(("NOT YET PROFILED", "REASON"), rows), ""]
+    parts += [
+        f"goodput {amount(selection.goodput_per_s)}/s, bound {amount(selection.goodput_bound_per_s)}/s "
+        f"(gap {selection.gap_ratio:.1%})",
+        f"cost    {amount(selection.cost_per_h)}/h, bound {amount(selection.cost_bound_per_h)}/h "
+        f"(gap {selection.cost_gap_ratio:.1%})",
+        f"solver  {selection.solver_status}, {report.solver_s:.2f} s",
+    ]
+    return lines(*parts)

@@ -1,0 +1,115 @@
+"""Progress on stderr: bars where there is a terminal, else a line whenever something has changed."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import ExitStack
+from types import TracebackType
+from typing import Self
+
+from rich.progress import BarColumn, SpinnerColumn, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bars
+
+from circinus.cli.output import console, plain, say
+from circinus.client import AddProgress
+from circinus.reports import ProfileTask, Progress
+
+#: Without a terminal a profile run says something each time it has come so much further.
+_STEP_RATIO = 0.1
+
+
+class _Display:
+    """Bars on stderr, if that is a terminal."""
+
+    def __init__(self) -> None:
+        stderr = console(sys.stderr)
+        self._bars: Bars | None = None
+        self._stack = ExitStack()
+        if stderr.is_terminal:
+            columns = (
+                SpinnerColumn(),
+                TextColumn("{task.description}", markup=False),
+                BarColumn(),
+                TextColumn("{task.fields[note]}", markup=False),
+                TimeRemainingColumn(),
+            )
+            self._bars = Bars(*columns, console=stderr, transient=True)
+        self._tasks: dict[str, TaskID] = {}
+        self._said: dict[str, str] = {}
+
+    def __enter__(self) -> Self:
+        if self._bars is not None:
+            self._stack.enter_context(self._bars)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.close()
+
+    def _bar(self, key: str, text: str, done: float, total: float, note: str) -> None:
+        if self._bars is None:
+            return
+        if key not in self._tasks:
+            self._tasks[key] = self._bars.add_task(plain(text), total=total or None, note=note)
+        self._bars.update(
+            self._tasks[key], description=plain(text), completed=done, total=total or None, note=plain(note)
+        )
+
+    def _drop(self, keys: set[str]) -> None:
+        if self._bars is not None:
+            for key in keys:
+                self._bars.remove_task(self._tasks.pop(key))
+
+    def _line(self, key: str, text: str) -> None:
+        """Says a line if there are no bars and it isn't what was said last."""
+        if self._bars is None and self._said.get(key) != text:
+            self._said[key] = text
+            say(text)
+
+
+class AddBars(_Display):
+    """How far ``add_pipeline`` has come."""
+
+    def show(self, progress: AddProgress) -> None:
+        """One step further."""
+        if progress.step == "upload":
+            note = f"{progress.done / 2**20:.1f} of {progress.total / 2**20:.1f} MiB"
+            self._bar("upload", f"upload {progress.what}", progress.done, progress.total, note)
+            if progress.done == progress.total:
+                end = "the planner has it already" if progress.existed else f"uploaded, {progress.total:,} bytes"
+                self._line(f"upload {progress.what}", f"{progress.what}: {end}")
+        elif progress.step == "samples":
+            text = f"making the samples of content {progress.what}"
+            self._bar("samples", text, progress.done, progress.total, "")
+            self._line(f"samples {progress.what}", text)
+        elif progress.done < progress.total:
+            self._line("pack", f"packing pipeline {progress.what}")
+
+
+class WatchBars(_Display):
+    """How far profiling, planning and rollout have come."""
+
+    def show(self, progress: Progress) -> None:
+        """The newest state."""
+        text = progress.activity + (f": {progress.message}" if progress.message else "")
+        if not progress.settled:
+            self._bar("activity", text, 0, 0, "")
+        self._line("activity", text)
+        running = {f"profile {task.id}" for task in progress.profiles}
+        self._drop({key for key in self._tasks if key != "activity"} - running)
+        for task in progress.profiles:
+            self._profile(task)
+
+    def _profile(self, task: ProfileTask) -> None:
+        key = f"profile {task.id}"
+        what = "accuracy" if task.accuracy else "times"
+        text = f"profiling {what} of {task.pipeline_id}/{task.content} on {task.device_id}"
+        note = f"{task.samples_done:,}/{task.samples_total:,} samples"
+        self._bar(key, text, task.samples_done, task.samples_total, note)
+        ratio = task.samples_done / task.samples_total if task.samples_total else 0.0
+        reached = int(ratio / _STEP_RATIO + 1e-9) * _STEP_RATIO
+        if self._bars is None and self._said.get(key) != f"{reached:.2f}":
+            self._said[key] = f"{reached:.2f}"
+            eta = f", about {task.eta_s:.0f} s to go" if task.eta_s is not None else ""
+            say(f"{text}: {note}{eta}")

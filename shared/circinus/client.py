@@ -1,0 +1,264 @@
+"""The client: what people and programs ask of a planner, in model values.
+
+async with Client("127.0.0.1:7400") as client:
+    await client.add_pipeline(Path("examples/documents"))
+    await client.submit(queries)
+    async for progress in client.watch_progress():
+        print(progress.activity)
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import grpc
+import grpc.aio
+
+from circinus import bundle, samples
+from circinus.channel import CHUNK_BYTES, MAX_BLOB_BYTES, open_channel
+from circinus.errors import CircinusError, NotFound, TimedOut, TooLarge, Unreachable, from_rpc
+from circinus.model.device import Digest
+from circinus.model.pipeline import PipelineId
+from circinus.model.query import Query, QueryId
+from circinus.reports import (
+    DeviceState,
+    LedgerEntry,
+    PipelineState,
+    PlannerStatus,
+    Progress,
+    QueryState,
+    SelectionReport,
+    device_state_from_message,
+    ledger_entry_from_message,
+    pipeline_state_from_message,
+    progress_from_message,
+    query_state_from_message,
+    selection_report_from_message,
+    status_from_message,
+)
+from circinus.v1 import planner_pb2, planner_pb2_grpc
+from circinus.wire import query_to_message
+
+DEFAULT_ADDRESS = "127.0.0.1:7400"
+#: Time for an ordinary answer.
+CALL_TIMEOUT_S = 15.0
+#: A dry run solves the whole selection.
+PLAN_TIMEOUT_S = 300.0
+UPLOAD_TIMEOUT_S = 600.0
+
+R = TypeVar("R")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AddProgress:
+    """How far ``add_pipeline`` has come.
+
+    ``step`` is pack, samples or upload; ``done`` of ``total`` is in bytes for an upload, else in pieces.
+    ``existed``: the planner had it already, nothing was sent.
+    """
+
+    step: str
+    what: str
+    done: int
+    total: int
+    existed: bool = False
+
+
+class Client:
+    """A connection to one planner. Every call has a deadline; what the planner refuses comes as its own error.
+
+    Raises (each method):
+        Unreachable: no planner answers at the address.
+        TimedOut: no answer within the deadline.
+        CircinusError: what the planner says.
+    """
+
+    def __init__(self, address: str = DEFAULT_ADDRESS, *, call_timeout_s: float = CALL_TIMEOUT_S) -> None:
+        self.address = address
+        self._call_timeout_s = call_timeout_s
+        self._channel: grpc.aio.Channel | None = None
+
+    async def __aenter__(self) -> Self:
+        self._channel = open_channel(self.address)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._channel is not None:
+            await self._channel.close()
+            self._channel = None
+
+    @property
+    def _stub(self) -> Any:
+        if self._channel is None:
+            raise Unreachable("the client is not open; use it as `async with Client(...) as client`")
+        stub: Any = planner_pb2_grpc.PlannerServiceStub(self._channel)  # type: ignore[no-untyped-call]  # generated
+        return stub
+
+    def _error(self, error: grpc.aio.AioRpcError, timeout_s: float) -> CircinusError:
+        if any(key == "circinus-error" for key, _ in error.trailing_metadata() or ()):
+            return from_rpc(error)
+        # Without the planner's own word it is the connection that failed.
+        code = error.code()
+        if code is grpc.StatusCode.UNAVAILABLE:
+            return Unreachable(
+                f"no planner answers at {self.address}; start one (cloud-planner run --listen {self.address} ...) "
+                "or name another address"
+            )
+        if code is grpc.StatusCode.CANCELLED:
+            return Unreachable(f"the planner at {self.address} ended the call; it may be shutting down, try again")
+        if code is grpc.StatusCode.DEADLINE_EXCEEDED:
+            return TimedOut(f"the planner at {self.address} gave no answer within {timeout_s:g} s")
+        return from_rpc(error)
+
+    async def _call(self, call: Awaitable[R], timeout_s: float) -> R:
+        try:
+            return await call
+        except grpc.aio.AioRpcError as error:
+            raise self._error(error, timeout_s) from error
+
+    async def _ask(self, method: str, request: Any, timeout_s: float | None = None) -> Any:
+        limit_s = self._call_timeout_s if timeout_s is None else timeout_s
+        return await self._call(getattr(self._stub, method)(request, timeout=limit_s), limit_s)
+
+    async def status(self) -> PlannerStatus:
+        """Where the planner stands."""
+        return status_from_message(await self._ask("GetStatus", planner_pb2.GetStatusRequest()))
+
+    async def devices(self) -> tuple[DeviceState, ...]:
+        """Every device that the planner knows, by id."""
+        response = await self._ask("ListDevices", planner_pb2.ListDevicesRequest())
+        states = (device_state_from_message(message) for message in response.devices)
+        return tuple(sorted(states, key=lambda state: state.device.id))
+
+    async def add_pipeline(
+        self, folder: Path, *, on_progress: Callable[[AddProgress], None] = lambda _: None
+    ) -> PipelineId:
+        """Packs a folder, has its source make each content's samples, uploads both and registers the pipeline.
+
+        Raises:
+            InvalidInput: the folder's pipeline.yaml, code or source is wrong.
+        """
+        # YAML belongs to those who read files, not to every client.
+        from circinus.spec.folder import PIPELINE_FILE, load_pipeline, read_text
+
+        pipeline = await asyncio.to_thread(load_pipeline, folder)
+        text = await asyncio.to_thread(read_text, folder / PIPELINE_FILE)
+        on_progress(AddProgress(step="pack", what=pipeline.id, done=0, total=1))
+        data = await asyncio.to_thread(bundle.pack_folder, folder, pipeline)
+        on_progress(AddProgress(step="pack", what=pipeline.id, done=1, total=1))
+        request = planner_pb2.AddPipelineRequest(spec_yaml=text)
+        request.bundle_digest = await self.upload(data, what="bundle", on_progress=on_progress)
+        for index, content in enumerate(pipeline.contents):
+            step = AddProgress(step="samples", what=content.name, done=index, total=len(pipeline.contents))
+            on_progress(step)
+            data = await samples.generate(folder, pipeline, content)
+            digest = await self.upload(data, what=content.name, on_progress=on_progress)
+            request.contents.add(name=content.name, digest=digest, samples=content.samples)
+        response = await self._ask("AddPipeline", request)
+        return PipelineId(response.pipeline_id)
+
+    async def upload(
+        self, data: bytes, *, what: str = "blob", on_progress: Callable[[AddProgress], None] = lambda _: None
+    ) -> Digest:
+        """Stores a blob under its digest; what the planner has already is not sent again.
+
+        Raises:
+            TooLarge: it is over MAX_BLOB_BYTES.
+        """
+        total = len(data)
+        if total > MAX_BLOB_BYTES:
+            raise TooLarge(f"{what} has {total:,} bytes; the limit is {MAX_BLOB_BYTES:,}")
+        digest = await asyncio.to_thread(bundle.digest_of, data)
+
+        async def requests() -> AsyncIterator[planner_pb2.UploadBlobRequest]:
+            # The planner ends the call after this first message if it has the blob.
+            yield planner_pb2.UploadBlobRequest(digest=digest, total_bytes=total)
+            for start in range(0, total, CHUNK_BYTES):
+                on_progress(AddProgress(step="upload", what=what, done=start, total=total))
+                yield planner_pb2.UploadBlobRequest(chunk=data[start : start + CHUNK_BYTES])
+
+        response: Any = await self._call(self._stub.UploadBlob(requests(), timeout=UPLOAD_TIMEOUT_S), UPLOAD_TIMEOUT_S)
+        done = AddProgress(step="upload", what=what, done=total, total=total, existed=response.existed)
+        on_progress(done)
+        return digest
+
+    async def pipelines(self) -> tuple[PipelineState, ...]:
+        """Every registered pipeline, by id."""
+        response = await self._ask("ListPipelines", planner_pb2.ListPipelinesRequest())
+        return tuple(sorted(map(pipeline_state_from_message, response.pipelines), key=lambda state: state.id))
+
+    async def remove_pipeline(self, pipeline_id: str) -> None:
+        """Forgets a pipeline."""
+        await self._ask("RemovePipeline", planner_pb2.RemovePipelineRequest(pipeline_id=pipeline_id))
+
+    async def submit(self, queries: Sequence[Query]) -> tuple[QueryId, ...]:
+        """Submits queries, that are planned together; gives their ids in the same order."""
+        request = planner_pb2.SubmitQueriesRequest(queries=[query_to_message(query) for query in queries])
+        response = await self._ask("SubmitQueries", request)
+        return tuple(QueryId(query_id) for query_id in response.query_ids)
+
+    async def queries(self) -> tuple[QueryState, ...]:
+        """Every query, by id."""
+        response = await self._ask("ListQueries", planner_pb2.ListQueriesRequest())
+        return tuple(sorted(map(query_state_from_message, response.queries), key=lambda state: state.query.id))
+
+    async def query(self, query_id: str) -> QueryState:
+        """One query.
+
+        Raises:
+            NotFound: there is no such query.
+        """
+        response = await self._ask("ListQueries", planner_pb2.ListQueriesRequest(query_id=query_id))
+        if not response.queries:
+            raise NotFound(f"there is no query {query_id!r}; `circinus query ls` shows those there are")
+        return query_state_from_message(response.queries[0])
+
+    async def remove_query(self, query_id: str) -> None:
+        """Stops serving a query and forgets it."""
+        await self._ask("RemoveQuery", planner_pb2.RemoveQueryRequest(query_id=query_id))
+
+    async def plan(self, extra: Sequence[Query] = ()) -> SelectionReport:
+        """What would be planned now, with these queries too; nothing is applied, nothing is profiled."""
+        request = planner_pb2.PlanSelectionRequest(extra_queries=[query_to_message(query) for query in extra])
+        response = await self._ask("PlanSelection", request, PLAN_TIMEOUT_S)
+        return selection_report_from_message(response.selection)
+
+    async def watch_progress(self, *, timeout_s: float = 3_600.0) -> AsyncIterator[Progress]:
+        """Progress until all that was submitted is decided and rolled out; ends after one that is settled.
+
+        Raises:
+            TimedOut: it is not settled within ``timeout_s``.
+            Unreachable: the planner went away meanwhile.
+        """
+        call = self._stub.WatchProgress(planner_pb2.WatchProgressRequest(), timeout=timeout_s)
+        try:
+            async for message in call:
+                progress = progress_from_message(message)
+                yield progress
+                if progress.settled:
+                    return
+        except grpc.aio.AioRpcError as error:
+            if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
+                raise TimedOut(
+                    f"not settled within {timeout_s:g} s; it goes on, `circinus watch` shows how far it is"
+                ) from error
+            raise self._error(error, timeout_s) from error
+        finally:
+            call.cancel()
+        raise Unreachable(f"the planner at {self.address} ended the progress before all was settled; try again")
+
+    async def ledger(self, since: datetime | None = None) -> tuple[LedgerEntry, ...]:
+        """Predicted against observed for each query, by id; ``since`` None: all of the running generation."""
+        request = planner_pb2.GetLedgerRequest()
+        if since is not None:
+            request.since.FromDatetime(since)
+        response = await self._ask("GetLedger", request)
+        return tuple(sorted(map(ledger_entry_from_message, response.entries), key=lambda entry: entry.query_id))

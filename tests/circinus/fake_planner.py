@@ -1,0 +1,265 @@
+"""A planner that holds what it is told and answers from memory, on real gRPC."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import grpc
+
+from circinus.errors import AlreadyExists, CircinusError, InvalidInput, NotFound, status_of, trailing_metadata
+from circinus.model.device import Device, DeviceClass, DeviceId, Link, SiteId, Tier
+from circinus.v1 import planner_pb2, planner_pb2_grpc, types_pb2
+from circinus.wire import device_to_message
+
+DEVICE = Device(
+    id=DeviceId("camera-1"),
+    tier=Tier.EDGE,
+    site=SiteId("hall"),
+    device_class=DeviceClass("slow-box"),
+    cpu_model="Small CPU",
+    logical_cores=2,
+    max_frequency_mhz=1500.0,
+    cpu_flags=("sse2",),
+    cores=2.0,
+    memory_bytes=2**31,
+    disk_free_bytes=2**33,
+    accelerators=(),
+    links=(Link(peer=DeviceId("cloud-1"), bandwidth_bit_per_s=20_000_000, rtt_ms=30.0, emulated=True),),
+    price_per_h=0.02,
+    speed_ratio=0.25,
+    environments=(),
+    data_address="",
+    agent_version="0.1.0",
+)
+
+
+def a_plan(query_id: str = "gate") -> types_pb2.Plan:
+    """A plan split between the camera and the cloud."""
+    configuration = types_pb2.Configuration()
+    configuration.values["rectify.scale"].real = 0.75
+    configuration.values["read.engine"].text = "rapidocr"
+    configuration.values["read.spell"].flag = True
+    return types_pb2.Plan(
+        query_id=query_id,
+        configuration=configuration,
+        operators=[
+            types_pb2.OperatorPlan(
+                operator_id="rectify",
+                device_id="camera-1",
+                replicas=1,
+                share_ratio=1,
+                cores=0.5,
+                batch=1,
+                service_ms=31.4,
+            ),
+            types_pb2.OperatorPlan(
+                operator_id="read", device_id="cloud-1", replicas=2, share_ratio=0.6, cores=1, batch=1, service_ms=140.2
+            ),
+        ],
+        latency_ms=types_pb2.Interval(value=412.3, low=390, high=450.2),
+        accuracy_ratio=types_pb2.Interval(value=0.9142, low=0.88, high=0.95),
+        cost_per_h=0.0312,
+        slo_probability_ratio=0.981,
+        item_goodput_per_s=1.8,
+        runner_up="all on [red]camera-1[/red]",
+        runner_up_cost_per_h=0.0412,
+        latency_p50_ms=300,
+    )
+
+
+class FakePlanner(planner_pb2_grpc.PlannerServiceServicer):
+    """Answers from what it holds; ``fail_with`` makes every call end in an error."""
+
+    def __init__(self) -> None:
+        self.blobs: dict[str, bytes] = {}
+        self.chunks_received = 0
+        self.pipelines: dict[str, planner_pb2.AddPipelineRequest] = {}
+        self.queries: dict[str, planner_pb2.QueryState] = {}
+        self.extra: list[str] = []
+        self.since: Any = None
+        self.pending: list[str] = []
+        self.fail_with: CircinusError | None = None
+        self.hang = threading.Event()
+        self.hanging = False
+        self.progress = [
+            planner_pb2.WatchProgressResponse(activity="profiling", profiles=[_task(0), _task(5)]),
+            planner_pb2.WatchProgressResponse(activity="profiling", profiles=[_task(50)]),
+            planner_pb2.WatchProgressResponse(activity="rolling out", message="generation 3", generation=3),
+            planner_pb2.WatchProgressResponse(activity="idle", settled=True, generation=3),
+        ]
+
+    def _enter(self, context: grpc.ServicerContext) -> None:
+        if self.fail_with is not None:
+            self._abort(context, self.fail_with)
+        if self.hanging:
+            self.hang.wait(30)
+
+    def _abort(self, context: grpc.ServicerContext, error: CircinusError) -> None:
+        context.set_trailing_metadata(trailing_metadata(error))
+        context.abort(status_of(error), error.message)
+
+    def GetStatus(self, request: Any, context: Any) -> Any:
+        self._enter(context)
+        return planner_pb2.GetStatusResponse(
+            planner_version="0.1.0", epoch=1, generation=3, activity="idle", devices_connected=1, devices_known=2
+        )
+
+    def ListDevices(self, request: Any, context: Any) -> Any:
+        self._enter(context)
+        state = planner_pb2.DeviceState(fingerprint=device_to_message(DEVICE), connected=True, active_generation=3)
+        state.last_seen_at.FromSeconds(1_700_000_000)
+        state.pids["read/0"] = 4711
+        return planner_pb2.ListDevicesResponse(devices=[state])
+
+    def UploadBlob(self, requests: Iterator[Any], context: Any) -> Any:
+        self._enter(context)
+        first = next(requests)
+        if first.digest in self.blobs:
+            return planner_pb2.UploadBlobResponse(existed=True)
+        data = first.chunk
+        for request in requests:
+            self.chunks_received += 1
+            data += request.chunk
+        if len(data) != first.total_bytes or "sha256:" + hashlib.sha256(data).hexdigest() != first.digest:
+            self._abort(context, InvalidInput("wrong bytes"))
+        self.blobs[first.digest] = data
+        return planner_pb2.UploadBlobResponse(existed=False)
+
+    def AddPipeline(self, request: Any, context: Any) -> Any:
+        self._enter(context)
+        for digest in (request.bundle_digest, *(content.digest for content in request.contents)):
+            if digest not in self.blobs:
+                self._abort(context, NotFound(f"no blob {digest}"))
+        name = request.spec_yaml.split("\n")[0].removeprefix("pipeline: ")
+        self.pipelines[name] = request
+        return planner_pb2.AddPipelineResponse(pipeline_id=name)
+
+    def ListPipelines(self, request: Any, context: Any) -> Any:
+        self._enter(context)
+        states = [
+            planner_pb2.PipelineState(
+                id=name,
+                bundle_digest=added.bundle_digest,
+                contents=added.contents,
+                operator_ids=["up"],
+                configurations=2,
+            )
+            for name, added in self.pipelines.items()
+        ]
+        return planner_pb2.ListPipelinesResponse(pipelines=states)
+
+    def RemovePipeline(self, request: Any, context: Any) -> Any:
+        self._enter(context)
+        if self.pipelines.pop(request.pipeline_id, None) is None:
+            self._abort(context, NotFound(f"there is no pipeline {request.pipeline_id!r}"))
+        return planner_pb2.RemovePipelineResponse()
+
+    def SubmitQueries(self, request: Any, context: Any) -> Any:
+        self._enter(context)
+        names = []
+        for query in request.queries:
+            query.id = query.id or f"q{len(self.queries) + 1}"
+            if query.id in self.queries:
+                self._abort(context, AlreadyExists(f"there is another query {query.id!r}"))
+            state = planner_pb2.QueryState(
+                query=query, phase=planner_pb2.QUERY_PHASE_PLACED, generation=3, serving=True
+            )
+            if query.slo.accuracy_ratio > 0.99:
+                state = planner_pb2.QueryState(
+                    query=query,
+                    phase=planner_pb2.QUERY_PHASE_UNPLACED,
+                    reason="accuracy 0.995 is out of reach: best 0.97",
+                )
+            else:
+                state.plan.CopyFrom(a_plan(query.id))
+            self.queries[query.id] = state
+            names.append(query.id)
+        return planner_pb2.SubmitQueriesResponse(query_ids=names)
+
+    def ListQueries(self, request: Any, context: Any) -> Any:
+        self._enter(context)
+        wanted = [s for name, s in self.queries.items() if request.query_id in ("", name)]
+        return planner_pb2.ListQueriesResponse(queries=wanted)
+
+    def RemoveQuery(self, request: Any, context: Any) -> Any:
+        self._enter(context)
+        if self.queries.pop(request.query_id, None) is None:
+            self._abort(context, NotFound(f"there is no query {request.query_id!r}"))
+        return planner_pb2.RemoveQueryResponse()
+
+    def PlanSelection(self, request: Any, context: Any) -> Any:
+        self._enter(context)
+        self.extra = [query.id for query in request.extra_queries]
+        found = planner_pb2.SelectionSummary(
+            goodput_per_s=2,
+            goodput_bound_per_s=2.1,
+            gap_ratio=0.05,
+            cost_per_h=0.03,
+            cost_bound_per_h=0.03,
+            solver_status="optimal",
+            solver_s=0.2,
+        )
+        for state in self.queries.values():
+            if state.HasField("plan"):
+                found.plans.append(state.plan)
+            else:
+                found.unplaced.add(query_id=state.query.id, reason=state.reason)
+        for name in self.extra:
+            found.pending.add(query_id=name, reason="content hard is not profiled yet")
+        return planner_pb2.PlanSelectionResponse(selection=found)
+
+    def WatchProgress(self, request: Any, context: Any) -> Any:
+        self._enter(context)
+        yield from self.progress
+
+    def GetLedger(self, request: Any, context: Any) -> Any:
+        self._enter(context)
+        self.since = request.since.ToDatetime() if request.HasField("since") else None
+        entry = planner_pb2.LedgerEntry(
+            query_id="gate",
+            generation=3,
+            duration_s=30,
+            emitted=60,
+            answered=55,
+            late=3,
+            dropped=2,
+            failed=0,
+            causes={"queue_full": 2},
+            latency_p50_ms=290,
+            latency_p95_ms=431,
+            accuracy_ratio=0.9,
+            scored=58,
+            item_goodput_per_s=1.75,
+            plan=a_plan(),
+            planned_item_goodput_per_s=1.8,
+            predicted_accuracy_ratio=types_pb2.Interval(value=0.914, low=0.87, high=0.95),
+            operators=[types_pb2.OperatorWindow(query_id="gate", operator_id="read", items=10, service_ms_sum=1400)],
+        )
+        return planner_pb2.GetLedgerResponse(entries=[entry])
+
+
+def _task(done: int) -> planner_pb2.ProfileTask:
+    return planner_pb2.ProfileTask(
+        id="p1",
+        device_id="cloud-1",
+        pipeline_id="documents",
+        content="clean",
+        accuracy=True,
+        samples_done=done,
+        samples_total=100,
+        elapsed_s=1,
+        eta_s=12,
+    )
+
+
+def serve(planner: FakePlanner) -> tuple[grpc.Server, str]:
+    """Starts a server for it on a free port; gives the server and its address."""
+    server = grpc.server(ThreadPoolExecutor(max_workers=4))
+    planner_pb2_grpc.add_PlannerServiceServicer_to_server(planner, server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    return server, f"127.0.0.1:{port}"
