@@ -54,7 +54,11 @@ class CbcSolver:
                 return _solve(milp, work)
             except (mip.exceptions.MipBaseException, OSError, ValueError, TypeError, RuntimeError) as error:
                 return MilpResult(
-                    status=MilpStatus.FAILED, values=(), objective=0.0, bound=0.0, detail=f"{type(error).__name__}: {error}"
+                    status=MilpStatus.FAILED,
+                    values=(),
+                    objective=0.0,
+                    bound=0.0,
+                    detail=f"{type(error).__name__}: {error}",
                 )
 
 
@@ -82,7 +86,10 @@ def _solve(milp: Milp, work: Work) -> MilpResult:
     senses = {Sense.AT_MOST: "<", Sense.EQUAL: "=", Sense.AT_LEAST: ">"}
     for index, row in enumerate(milp.rows):
         expression = mip.LinExpr(
-            [variables[column] for column, _ in row.terms], [value for _, value in row.terms], -row.rhs, senses[row.sense]
+            [variables[column] for column, _ in row.terms],
+            [value for _, value in row.terms],
+            -row.rhs,
+            senses[row.sense],
         )
         model.add_constr(expression, name=f"r{index}")
     if milp.start is not None:
@@ -96,9 +103,7 @@ def _solve(milp: Milp, work: Work) -> MilpResult:
     return _result(model, variables, status, scale)
 
 
-def _result(
-    model: mip.Model, variables: list[mip.Var], status: mip.OptimizationStatus, scale: float
-) -> MilpResult:
+def _result(model: mip.Model, variables: list[mip.Var], status: mip.OptimizationStatus, scale: float) -> MilpResult:
     kinds = mip.OptimizationStatus
     if status in (kinds.INFEASIBLE, kinds.INT_INFEASIBLE):
         return MilpResult(status=MilpStatus.INFEASIBLE, values=(), objective=0.0, bound=0.0)

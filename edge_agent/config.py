@@ -14,6 +14,7 @@ from circinus.errors import InvalidInput, Violation
 from circinus.model.device import Accelerator, DeviceClass, DeviceId, Link, SiteId, Tier
 
 _ID = re.compile(r"[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?")
+_ADDRESS = re.compile(r"[^\s:]+:\d{1,5}|\[[0-9a-f:]+\]:\d{1,5}")
 _CLASS = re.compile(r"[a-z0-9][a-z0-9./_-]{0,199}")
 _MAX_FILE_BYTES = 256 * 1024
 _MAX_LINKS = 1_000
@@ -97,7 +98,9 @@ class _Table:
             return default
         return self._left.pop(key)
 
-    def text(self, key: str, default: str = "", *, required: bool = False, pattern: re.Pattern[str] | None = None) -> str:
+    def text(
+        self, key: str, default: str = "", *, required: bool = False, pattern: re.Pattern[str] | None = None
+    ) -> str:
         value = self._take(key, default, required)
         if not isinstance(value, str):
             self.wrong(key, f"is {value!r}; it must be text in quotes")
@@ -106,7 +109,9 @@ class _Table:
             self.wrong(key, f"is {value!r}; use a-z 0-9 . _ - only, with a letter or digit at both ends, at most 63")
         return value
 
-    def number(self, key: str, default: float, *, low: float, high: float, above: bool = False, required: bool = False) -> float:
+    def number(
+        self, key: str, default: float, *, low: float, high: float, above: bool = False, required: bool = False
+    ) -> float:
         value = self._take(key, default, required)
         if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
             self.wrong(key, f"is {value!r}; it must be a number")
@@ -161,13 +166,13 @@ class _Table:
 
 def _config(top: _Table, folder: Path) -> AgentConfig | None:
     device_id = DeviceId(top.text("device_id", required=True, pattern=_ID))
-    planner = top.text("planner", "127.0.0.1:7400")
+    planner = _address(top, "planner", "127.0.0.1:7400")
     state_dir = top.text("state_dir", required=True)
     tier = top.text("tier", required=True)
     if tier not in {"", *Tier}:
         top.wrong("tier", f"is {tier!r}; it must be one of {', '.join(Tier)}")
     site = top.text("site", "default", pattern=_ID)
-    data_listen = top.text("data_listen", "127.0.0.1:0")
+    data_listen = _address(top, "data_listen", "127.0.0.1:0", empty=True)
     price_per_h = top.number("price_per_h", 0.0, low=0.0, high=1e6)
     device_class = top.text("device_class", pattern=_CLASS)
     cores = top.number("cores", 1.0, low=0.0, high=4096.0, above=True) if top.has("cores") else None
@@ -201,6 +206,13 @@ def _config(top: _Table, folder: Path) -> AgentConfig | None:
         wheels=folder / wheels if wheels else None,
         build_environments=build_environments,
     )
+
+
+def _address(top: _Table, key: str, default: str, *, empty: bool = False) -> str:
+    address = top.text(key, default)
+    if not _ADDRESS.fullmatch(address) and not (empty and not address):
+        top.wrong(key, f"is {address!r}; it must be HOST:PORT, such as {default}")
+    return address
 
 
 def _links(top: _Table) -> tuple[Link, ...]:

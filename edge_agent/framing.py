@@ -6,9 +6,13 @@ asyncio in the agent. Imports nothing but the standard library, since a process 
 
 from __future__ import annotations
 
-import asyncio
 import socket
 import struct
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    # Only the agent runs asyncio; its processes stay smaller without it.
+    import asyncio
 
 #: Largest message: a batch of several payloads at their limit.
 MAX_FRAME_BYTES = 64 * 1024 * 1024

@@ -59,16 +59,21 @@ def decide(offer: Offer, *, own_id: DeviceId, accepted: Accepted | None) -> Deci
     if offer.device_id != own_id:
         raise WrongDevice(f"the directive is for device {offer.device_id[:80]!r}; this is {own_id!r}")
     if offer.digest != offer.computed:
-        raise BadDigest(f"the directive says digest {offer.digest[:80]!r}, its content has {offer.computed!r}: send it again")
+        raise BadDigest(
+            f"the directive says digest {offer.digest[:80]!r}, its content has {offer.computed!r}: send it again"
+        )
     if not all(1 <= number <= _MAX_NUMBER for number in (offer.generation.epoch, offer.generation.number)):
         raise StaleGeneration(f"{_name(offer.generation)} is no generation: both numbers are from 1 to {_MAX_NUMBER}")
     if accepted is None or offer.generation > accepted.generation:
         return Decision.ACCEPT
     if offer.generation < accepted.generation:
-        raise StaleGeneration(f"{_name(offer.generation)} is older than {_name(accepted.generation)}, which is accepted here")
+        raise StaleGeneration(
+            f"{_name(offer.generation)} is older than {_name(accepted.generation)}, which is accepted here"
+        )
     if offer.digest != accepted.digest:
         raise ConflictingDirective(
-            f"{_name(offer.generation)} is accepted here as {accepted.digest}, not as {offer.digest}: use a new generation"
+            f"{_name(offer.generation)} is accepted here as {accepted.digest}, not as {offer.digest}: "
+            "use a new generation"
         )
     return Decision.KEEP if accepted.intact else Decision.ACCEPT
 
@@ -88,7 +93,9 @@ def check_fits(directive: Directive, device: Device) -> None:
         raise NotRunnable(f"the directive asks for {cores:g} cores; {device.id} has {device.cores:g}")
     memory_bytes = sum(entry.replicas * entry.memory_bytes for entry in directive.replica_sets)
     if memory_bytes > device.memory_bytes:
-        raise NotRunnable(f"the directive asks for {memory_bytes} bytes of memory; {device.id} has {device.memory_bytes}")
+        raise NotRunnable(
+            f"the directive asks for {memory_bytes} bytes of memory; {device.id} has {device.memory_bytes}"
+        )
     slots = sum(entry.replicas * entry.accelerator_slots for entry in directive.replica_sets)
     slots_here = sum(accelerator.slots for accelerator in device.accelerators)
     if slots > slots_here:
@@ -98,15 +105,18 @@ def check_fits(directive: Directive, device: Device) -> None:
     unknown = any(accelerator.memory_bytes == 0 for accelerator in device.accelerators)
     if accelerator_bytes > accelerator_bytes_here and not unknown:
         raise NotRunnable(
-            f"the directive asks for {accelerator_bytes} bytes of accelerator memory; {device.id} has {accelerator_bytes_here}"
+            f"the directive asks for {accelerator_bytes} bytes of accelerator memory; "
+            f"{device.id} has {accelerator_bytes_here}"
         )
 
 
 def environments_of(directive: Directive) -> frozenset[Digest]:
     """The environments that a directive's processes run in."""
-    return frozenset(entry.environment_digest for entry in (*directive.replica_sets, *directive.sources))
+    replicas = frozenset(entry.environment_digest for entry in directive.replica_sets)
+    return replicas.union(entry.environment_digest for entry in directive.sources)
 
 
 def bundles_of(directive: Directive) -> frozenset[Digest]:
     """The bundles that a directive's processes load."""
-    return frozenset(entry.bundle_digest for entry in (*directive.replica_sets, *directive.sources))
+    replicas = frozenset(entry.bundle_digest for entry in directive.replica_sets)
+    return replicas.union(entry.bundle_digest for entry in directive.sources)

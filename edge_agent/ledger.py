@@ -54,7 +54,10 @@ class Ledger:
         self._path = path
         self._device_id = device_id
         self._connection: aiosqlite.Connection | None = None
+        #: The newest that was ever accepted, its content damaged or not.
         self.accepted: Accepted | None = None
+        #: The newest whose content is here.
+        self.newest: Accepted | None = None
         self.active: Generation | None = None
 
     async def __aenter__(self) -> Self:
@@ -64,7 +67,7 @@ class Ledger:
             aside = _free_name(self._path)
             warning("ledger_unreadable", path=self._path, moved_to=aside, reason=error)
             for suffix in ("-wal", "-shm"):
-                Path(f"{self._path}{suffix}").unlink(missing_ok=True)
+                Path(f"{self._path}{suffix}").unlink(missing_ok=True)  # noqa: ASYNC240 - once, at a start
             self._path.rename(aside)
             self._connection = await _open(self._path)
         return self
@@ -91,6 +94,7 @@ class Ledger:
             )
         }
         directives: list[Directive] = []
+        self.newest = None
         rows = await self._database.execute_fetchall(
             "SELECT epoch, generation, digest, body FROM directive ORDER BY epoch, generation"
         )
@@ -100,6 +104,7 @@ class Ledger:
                 warning("directive_damaged", epoch=epoch, generation=number, digest=digest)
             else:
                 directives.append(directive)
+                self.newest = Accepted(generation=directive.generation, digest=Digest(digest))
         good = {directive.generation for directive in directives}
         if "accepted" in marks:
             generation, digest = marks["accepted"]
@@ -140,7 +145,7 @@ class Ledger:
         )
         await self._mark("accepted", generation, digest)
         await self._database.commit()
-        self.accepted = Accepted(generation=generation, digest=digest)
+        self.accepted = self.newest = Accepted(generation=generation, digest=digest)
 
     async def activate(self, generation: Generation) -> None:
         """Remembers under which generation sources emit."""
@@ -172,7 +177,10 @@ async def _open(path: Path) -> aiosqlite.Connection:
         await connection.execute("PRAGMA journal_mode=WAL")
         await connection.execute("PRAGMA synchronous=FULL")
         await connection.executescript(_SCHEMA)
-        await connection.execute_fetchall("SELECT count(*), max(length(body)) FROM directive")
+        # The file is small; better to find a torn page now than in the middle of an order.
+        for (verdict,) in await connection.execute_fetchall("PRAGMA quick_check(1)"):
+            if verdict != "ok":
+                raise sqlite3.DatabaseError(verdict)
     except BaseException:
         await connection.close()
         raise

@@ -19,7 +19,9 @@ import aiosqlite
 from circinus.events import warning
 from circinus.v1 import control_pb2, types_pb2
 
-_SCHEMA = "CREATE TABLE IF NOT EXISTS telemetry (sequence INTEGER PRIMARY KEY AUTOINCREMENT, body BLOB NOT NULL) STRICT;"
+_SCHEMA = (
+    "CREATE TABLE IF NOT EXISTS telemetry (sequence INTEGER PRIMARY KEY AUTOINCREMENT, body BLOB NOT NULL) STRICT;"
+)
 #: At two seconds a window: five and a half hours.
 _MAX_MESSAGES = 10_000
 _MAX_MESSAGE_BYTES = 1024 * 1024
@@ -43,7 +45,7 @@ class Outbox:
             # Telemetry isn't worth keeping an agent from its work.
             warning("outbox_unreadable", path=self._path, reason=error)
             for suffix in ("", "-wal", "-shm"):
-                Path(f"{self._path}{suffix}").unlink(missing_ok=True)
+                Path(f"{self._path}{suffix}").unlink(missing_ok=True)  # noqa: ASYNC240 - once, at a start
             self._connection = await _open(self._path)
         return self
 
@@ -107,7 +109,7 @@ def split(
             used_bytes = 0
         if isinstance(window, types_pb2.QueryWindow):
             messages[-1].queries.append(window)
-        else:
+        elif isinstance(window, types_pb2.OperatorWindow):
             messages[-1].operators.append(window)
         used_bytes += size_bytes + 8
     return messages

@@ -1,6 +1,6 @@
 """How much memory an operator needs that runs alone: each setting in a child process of its own, for one item.
 
-The children are forked before this process has loaded any operator, so that one's memory has nothing of another's in it.
+The children are forked before this process has loaded any operator, so that none has anything of another's in it.
 """
 
 from __future__ import annotations

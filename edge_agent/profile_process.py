@@ -1,8 +1,8 @@
 """The process that runs one profile request, or a part of its samples, in the bundle's environment.
 
 Started as ``python -m edge_agent.profile_process CONFIG.json``. What it finds goes to the agent as it is found,
-as length-prefixed messages on what was standard output; what operators print goes to standard error. It has no grpc: only
-protobuf and what the operators need.
+as length-prefixed messages on what was standard output; what operators print goes to standard error. It has no
+grpc: only protobuf and what the operators need.
 """
 
 from __future__ import annotations

@@ -6,9 +6,9 @@ with the times of the run that made it. Samples are the outer loop: the outputs 
 together in time, a small cache is enough, and a run that stops early has looked at every configuration.
 
 Times are those of one full core of the device. What counts is CPU time, over the device's speed: on a machine
-that others use as well, wall time says more of them than of the operator. Where the operator itself waits (for a disk or
-an accelerator), the wait is what is left of wall time without CPU time and without the time that the kernel had the
-process queue for a core; it is not stretched.
+that others use as well, wall time says more of them than of the operator. Where the operator itself waits (for a
+disk or an accelerator), the wait is what is left of wall time without CPU time and without the time that the kernel
+had the process queue for a core; it is not stretched.
 """
 
 from __future__ import annotations
@@ -263,9 +263,7 @@ class PipelineRun:
         try:
             if self._scorer is None:
                 self._scorer = load(self._pipeline.scorer)()
-            score: Any = self._scorer.score(
-                {name: decode(data) for name, data in outputs.items()}, decode(truth)
-            )
+            score: Any = self._scorer.score({name: decode(data) for name, data in outputs.items()}, decode(truth))
             value = float(score)
         except Exception as error:
             raise OperatorFailed(f"the scorer failed: {describe(error)}") from error

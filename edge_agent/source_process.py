@@ -6,6 +6,7 @@ comes. The truth of an item stays here: nobody else sees it.
 
 from __future__ import annotations
 
+import os
 import select
 import socket
 import sys
@@ -20,6 +21,7 @@ from edge_agent.harness import describe, load, read_request, run_process, send, 
 
 #: How many items are made ahead.
 _AHEAD = 3
+_NICE = 5
 #: How many truths of unanswered items are kept; the oldest goes first.
 _MAX_TRUTHS = 4096
 
@@ -82,6 +84,8 @@ class SourceProcess:
 
 def serve(config: worker_pb2.WorkerConfig, connection: socket.socket) -> None:
     """Loads source and scorer, makes the first item and answers until the agent says stop."""
+    # Items are made ahead, so operators may go first on a busy machine.
+    os.nice(_NICE)
     process = SourceProcess(
         load(config.entry_point)(config.content, config.seed),
         load(config.scorer_entry_point)() if config.scorer_entry_point else None,

@@ -11,7 +11,8 @@ enforced by pacing. More than one core gains nothing, since operators are single
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from math import sqrt
 from typing import Final
 
 from circinus.model.device import Accelerator, Device, DeviceClass, DeviceId, Digest
@@ -37,11 +38,15 @@ STATEFUL_UTILIZATION_CAP: Final = 0.7
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fleet:
-    """Devices to plan with, and what is known of pipelines. Tables are by bundle and content digest."""
+    """Devices to plan with, and what is known of pipelines. Tables are by bundle and content digest.
+
+    ``absent`` says of devices that are known, but not planned with, why.
+    """
 
     devices: tuple[Device, ...]
     pipelines: Mapping[PipelineId, RegisteredPipeline]
     tables: Mapping[tuple[Digest, Digest], ProfileTable]
+    absent: Mapping[DeviceId, str] = field(default_factory=dict)
 
     def device(self, device_id: DeviceId) -> Device | None:
         """The device with this id; None: it is not in the fleet."""
@@ -138,7 +143,7 @@ def _query_problem(
     if not impossible and table is not None:
         if key not in statistics:
             statistics[key] = times_of(table, registered.pipeline)
-        usable = _usable_devices(devices, query, registered)
+        usable = usable_devices(devices, query, registered)
         candidates = _candidates(registered, table, statistics[key], usable, query)
         if not candidates:
             impossible = f"no configuration of {query.pipeline_id} has scores on {query.content} and times everywhere"
@@ -157,10 +162,11 @@ def _impossible(fleet: Fleet, devices: tuple[Device, ...], query: Query, registe
     """Why a query can't be planned whatever its SLO; empty if it can."""
     source = fleet.device(query.source_device_id)
     if source is None:
-        return f"its source device {query.source_device_id} is not in the fleet now"
+        why = fleet.absent.get(query.source_device_id, "it is not known here")
+        return f"its source device {query.source_device_id} can't be planned with: {why}"
     if not environment_ready(source, registered.environment_digest):
         return f"its source can't run on {source.id}: {environment_reason(source, registered.environment_digest)}"
-    usable = _usable_devices(devices, query, registered)
+    usable = usable_devices(devices, query, registered)
     for operator in registered.pipeline.operators:
         if not any(_may_run(operator, device, query) for device in usable):
             where = f" (pinned to {operator.pinned})" if operator.pinned else ""
@@ -174,7 +180,8 @@ def environment_reason(device: Device, digest: Digest) -> str:
     return (said.reason or "it is not ready") if said is not None else "its environment is not known there"
 
 
-def _usable_devices(devices: tuple[Device, ...], query: Query, registered: RegisteredPipeline) -> tuple[Device, ...]:
+def usable_devices(devices: Sequence[Device], query: Query, registered: RegisteredPipeline) -> tuple[Device, ...]:
+    """The devices that a query's operators could be placed on: reachable, and their environment is ready."""
     near = reachable(devices, query.source_device_id)
     return tuple(
         device for device in devices if device.id in near and environment_ready(device, registered.environment_digest)
@@ -214,9 +221,26 @@ def _candidates(
                 steps=steps,
                 source_bytes=max((known.source_bytes for known in statistics.values()), default=0.0),
                 outputs=pipeline.outputs,
+                latency_uncertainty_ratio=_latency_uncertainty(registered, configuration, statistics),
             )
         )
     return tuple(found)
+
+
+def _latency_uncertainty(
+    registered: RegisteredPipeline, configuration: Configuration, statistics: Mapping[DeviceClass, ClassStatistics]
+) -> float:
+    """Relative standard error of the summed mean service time, in the class where it is worst."""
+    worst = 0.0
+    steps = registered.pipeline.operators
+    for known in statistics.values():
+        services = [known.service(registered.pipeline, step.id, configuration) for step in steps]
+        measured = [service for service in services if service is not None]
+        total_ms = sum(service.mean_ms for service in measured)
+        if total_ms > 0.0:
+            error_ms = sqrt(sum(service.variance_ms2 / service.samples for service in measured))
+            worst = max(worst, error_ms / total_ms)
+    return worst
 
 
 def _step(

@@ -8,12 +8,18 @@ from numpy.typing import NDArray
 _BLOCK_ROWS = 256
 
 
-def _beaten(rows: NDArray[np.float64], front: NDArray[np.float64]) -> NDArray[np.bool_]:
+def _beaten_block(rows: NDArray[np.float64], front: NDArray[np.float64]) -> NDArray[np.bool_]:
     """For each of ``rows``, whether a row of ``front`` is nowhere larger. Shapes (n, d) and (m, d) -> (n,)."""
     below = front[None, :, 0] <= rows[:, None, 0]
     for dimension in range(1, rows.shape[1]):
         below &= front[None, :, dimension] <= rows[:, None, dimension]
     return np.asarray(below.any(axis=1))
+
+
+def beaten(rows: NDArray[np.float64], front: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """For each of ``rows``, whether a row of ``front`` is nowhere larger. Shapes (n, d) and (m, d) -> (n,)."""
+    parts = [_beaten_block(rows[i : i + _BLOCK_ROWS], front) for i in range(0, len(rows), _BLOCK_ROWS)]
+    return np.concatenate(parts) if parts else np.zeros(0, dtype=bool)
 
 
 def non_dominated(figures: NDArray[np.float64]) -> NDArray[np.intp]:
@@ -45,7 +51,7 @@ def non_dominated(figures: NDArray[np.float64]) -> NDArray[np.intp]:
         block = table[start : start + _BLOCK_ROWS]
         places = np.arange(start, start + len(block))
         if size:
-            stays = ~_beaten(block, front[:size])
+            stays = ~_beaten_block(block, front[:size])
             block, places = block[stays], places[stays]
         if len(block) > 1:
             stays = _first_of_block(block)

@@ -113,6 +113,7 @@ class _Open:
 
     place: Place
     is_record: bool
+    anchor: str | None = None
     items: list[Node] = field(default_factory=list)
     entries: dict[str, Node] = field(default_factory=dict)
     key_places: dict[str, Place] = field(default_factory=dict)
@@ -168,6 +169,8 @@ def _from_events(text: str, file: str, faults: Faults) -> Node | None:
     stack: list[_Open] = []
     root: Node | None = None
     documents = 0
+    # An alias is the very value that it stands for, so a small file stays small however often it refers to itself.
+    anchors: dict[str | None, Node] = {}
     for values, event in enumerate(yaml.parse(text, Loader=loader)):
         mark = event.start_mark
         place = Place(file=file, line=mark.line + 1 if mark is not None else 1)
@@ -178,14 +181,22 @@ def _from_events(text: str, file: str, faults: Faults) -> Node | None:
                 faults.add(place, "a file holds one document: take out the line '---'")
                 return root
         elif isinstance(event, yaml.AliasEvent):
-            faults.add(place, f"alias *{event.anchor} is not accepted: write the value out")
-            node = Scalar(place=place, value=None, text="")
+            node = anchors.get(event.anchor)
+            if node is None:
+                faults.add(place, f"alias *{event.anchor} stands for nothing, or for something that it is in")
+                node = Scalar(place=place, value=None, text="")
         elif isinstance(event, yaml.ScalarEvent):
             node = _scalar(event, place, faults)
+            if event.anchor is not None:
+                anchors[event.anchor] = node
         elif isinstance(event, yaml.SequenceStartEvent | yaml.MappingStartEvent):
-            stack.append(_Open(place=place, is_record=isinstance(event, yaml.MappingStartEvent)))
+            is_record = isinstance(event, yaml.MappingStartEvent)
+            stack.append(_Open(place=place, is_record=is_record, anchor=event.anchor))
         elif isinstance(event, yaml.SequenceEndEvent | yaml.MappingEndEvent):
-            node = stack.pop().close()
+            closed = stack.pop()
+            node = closed.close()
+            if closed.anchor is not None:
+                anchors[closed.anchor] = node
         if len(stack) > MAX_DEPTH or values > MAX_VALUES:
             limit = f"nested deeper than {MAX_DEPTH}" if len(stack) > MAX_DEPTH else f"more than {MAX_VALUES} values"
             faults.add(place, f"{limit}: put large tables in a CSV file")

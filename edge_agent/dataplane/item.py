@@ -78,7 +78,7 @@ class Outcome:
 
     request_id: str
     query_id: QueryId
-    generation: Generation
+    generation_number: int
     verdict: Verdict
     cause: str = ""
     detail: str = ""

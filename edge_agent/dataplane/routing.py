@@ -31,7 +31,7 @@ class RoutingTable:
         self.generation: Generation = directive.generation
         self._successors: dict[tuple[QueryId, OperatorId], list[Route]] = {}
         self._inputs: dict[tuple[QueryId, OperatorId], tuple[OperatorId, ...]] = {}
-        self._keys: dict[tuple[QueryId, OperatorId], str] = {}
+        self._keys: dict[tuple[QueryId, OperatorId], tuple[str, ...]] = {}
         self._answers: set[tuple[QueryId, OperatorId]] = set()
         for route in directive.routes:
             self._add_route(route)
@@ -50,7 +50,7 @@ class RoutingTable:
 
     def _add_replica_set(self, replica_set: ReplicaSet) -> None:
         place = (replica_set.query_id, replica_set.operator_id)
-        self._keys[place] = replica_set.key
+        self._keys[place] = (*self._keys.get(place, ()), replica_set.key)
         self._inputs[place] = replica_set.inputs
 
     def successors(self, query_id: QueryId, name: OperatorId) -> Sequence[Route]:
@@ -65,9 +65,9 @@ class RoutingTable:
         """What the operator joins; empty: it isn't known here."""
         return self._inputs.get((query_id, operator_id), ())
 
-    def replica_set_key(self, query_id: QueryId, operator_id: OperatorId) -> str | None:
-        """Who serves the operator on this device; None: nobody."""
-        return self._keys.get((query_id, operator_id))
+    def replica_set_keys(self, query_id: QueryId, operator_id: OperatorId) -> tuple[str, ...]:
+        """Who serves the operator on this device; empty: nobody."""
+        return self._keys.get((query_id, operator_id), ())
 
 
 def choose(targets: Sequence[Target], request_id: str) -> DeviceId | None:

@@ -11,10 +11,10 @@ from pathlib import Path
 from edge_agent.fingerprint.cgroup import Limits
 
 #: Flags that decide how fast an operator's libraries run; the other hundred only make the text long.
-_TELLING_FLAGS = frozenset(
-    "sse4_2 avx avx2 fma f16c avx_vnni avx512f avx512bw avx512vl avx512_vnni avx512_bf16 amx_tile amx_int8 amx_bf16 "
-    "asimd asimdhp asimddp i8mm bf16 sve sve2 neon".split()
-)
+_X86_FLAGS = ("sse4_2", "avx", "avx2", "fma", "f16c", "avx_vnni", "avx512f", "avx512bw", "avx512vl", "avx512_vnni")
+_AMX_FLAGS = ("avx512_bf16", "amx_tile", "amx_int8", "amx_bf16")
+_ARM_FLAGS = ("neon", "asimd", "asimdhp", "asimddp", "i8mm", "bf16", "sve", "sve2")
+_TELLING_FLAGS = frozenset((*_X86_FLAGS, *_AMX_FLAGS, *_ARM_FLAGS))
 #: From the best down: the first flag that the CPU has names its instruction set.
 _INSTRUCTION_SETS = (
     ("amx_tile", "amx"),

@@ -15,7 +15,9 @@ from edge_agent.fingerprint.memory import read_memory_bytes
 from edge_agent.fingerprint.nvidia import read_nvidia
 
 
-def take_fingerprint(config: AgentConfig, *, environments: tuple[Environment, ...] = (), data_address: str = "") -> Device:
+def take_fingerprint(
+    config: AgentConfig, *, environments: tuple[Environment, ...] = (), data_address: str = ""
+) -> Device:
     """What this box is: measured, and where the configuration says otherwise, as it says."""
     limits = read_limits()
     cpu = read_cpu(limits)
@@ -47,8 +49,8 @@ def take_fingerprint(config: AgentConfig, *, environments: tuple[Environment, ..
 def derive_class(cpu: CpuFacts, accelerators: tuple[Accelerator, ...], speed_ratio: float) -> DeviceClass:
     """The class that shares this device's profiles, such as "amd-epyc-26-2-1/avx512/py3.11/x0.25".
 
-    CPU model, instruction set, accelerators, run-time version and speed; never links or what is free just now. Cores are not
-    in it: times are profiled on one full core.
+    CPU model, instruction set, accelerators, run-time version and speed; never links or what is free just now.
+    Cores are not in it: times are profiled on one full core.
     """
     parts = [slug(f"{cpu.model} {cpu.variant}"), cpu.instruction_set]
     parts.extend(sorted({slug(accelerator.model) for accelerator in accelerators}))

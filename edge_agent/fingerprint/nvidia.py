@@ -17,7 +17,7 @@ _MAX_DEVICES = 64
 
 
 def read_nvidia(nvml: Any | None = None) -> tuple[Accelerator, ...]:
-    """The NVIDIA devices of this box, one Accelerator for each. ``nvml``: the pynvml module, or what stands in for it."""
+    """The NVIDIA devices of this box. ``nvml``: the pynvml module, or what stands in for it."""
     module = nvml if nvml is not None else _pynvml()
     if module is None:
         return ()

@@ -43,6 +43,8 @@ _SERVER_OPTIONS = (
     ("grpc.server_handshake_timeout_ms", 5_000),
     ("grpc.keepalive_time_ms", 20_000),
     ("grpc.keepalive_timeout_ms", 8_000),
+    # Without this an idle client's keepalive counts as an attack: only one ping in two hours is then allowed.
+    ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
     ("grpc.http2.max_ping_strikes", 4),
     # Two planners on one port would each have half of the fleet.

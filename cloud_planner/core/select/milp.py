@@ -101,9 +101,7 @@ class Builder:
         """A new row; coefficients of the same column add up."""
         self.rows.append(Row(terms=merged(terms), sense=sense, rhs=rhs))
 
-    def freeze(
-        self, objective: Iterable[tuple[int, float]], *, maximize: bool, rows: Sequence[Row] = ()
-    ) -> Milp:
+    def freeze(self, objective: Iterable[tuple[int, float]], *, maximize: bool, rows: Sequence[Row] = ()) -> Milp:
         """The programme with this objective and these further rows."""
         values = [0.0] * len(self.lower)
         for column, value in objective:
