@@ -1,0 +1,218 @@
+"""A source at work: items at a steady rate, and the scores of their answers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from hashlib import blake2b
+from random import Random
+
+from circinus.clock import Clock
+from circinus.errors import CircinusError
+from circinus.events import warning
+from circinus.model.directive import Generation, SourceSpec
+from circinus.model.query import QueryId
+from circinus.v1 import worker_pb2
+from edge_agent.dataplane.book import Emission, Ended, Ending
+from edge_agent.process import ServingProcess
+from edge_agent.runtime import Runtime
+from edge_agent.supervisor import Supervisor
+from edge_agent.telemetry import Windows
+
+#: Longest time for making one item, and for scoring one answer.
+_EMIT_TIMEOUT_S = 60.0
+_SCORE_TIMEOUT_S = 30.0
+#: Outcomes that wait to be scored; beyond that the oldest are recorded with a score of 0.
+_MAX_UNSCORED = 1024
+_READINESS_POLL_S = 0.05
+#: Longest sleep in one piece, so that a changed rate is seen soon.
+_MAX_SLEEP_S = 1.0
+
+
+class SourceRunner:
+    """One source's process and the outcomes that wait for it to score them."""
+
+    def __init__(
+        self,
+        spec: SourceSpec,
+        *,
+        runtime: Runtime,
+        windows: Windows,
+        clock: Clock,
+        rng: Random,
+        on_change: Callable[[], None],
+    ) -> None:
+        self.spec = spec
+        self._windows = windows
+        self._unscored: deque[Ended] = deque()
+        self._scoring: Ended | None = None
+        self._has_unscored = asyncio.Event()
+        self.supervisors = (
+            Supervisor(
+                name=f"{spec.query_id}/source",
+                start=lambda: runtime.start_source(spec),
+                serve=self._serve,
+                clock=clock,
+                rng=rng,
+                on_change=on_change,
+                on_restart=lambda: None,
+            ),
+        )
+
+    @property
+    def idle(self) -> bool:
+        """Whether no outcome waits to be scored."""
+        return not self._unscored and self._scoring is None
+
+    @property
+    def ready(self) -> bool:
+        """Whether it can make items."""
+        return self.supervisors[0].process is not None
+
+    async def run(self) -> None:
+        """Keeps the source running until it is cancelled; its process is gone when it returns."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self.supervisors[0].run())
+                group.create_task(self._score_all())
+        finally:
+            for ended in ([self._scoring] if self._scoring is not None else []) + list(self._unscored):
+                self._record(ended, None)
+            self._scoring = None
+            self._unscored.clear()
+
+    async def emit(self, sequence: int) -> bytes | None:
+        """The next item's payload; None: the source can't make it now."""
+        process = self.supervisors[0].process
+        if process is None:
+            return None
+        request = worker_pb2.WorkerRequest(emit=worker_pb2.EmitNext(sequence=sequence))
+        try:
+            reply = await process.call(request, _EMIT_TIMEOUT_S)
+        except CircinusError as error:
+            warning("source_failed", query=self.spec.query_id, reason=error)
+            return None
+        return reply.emitted.payload
+
+    def settle(self, ended: Ended) -> None:
+        """Takes an item's outcome: has the answer scored, then records it."""
+        self._unscored.append(ended)
+        if len(self._unscored) > _MAX_UNSCORED:
+            self._record(self._unscored.popleft(), None)
+        self._has_unscored.set()
+
+    def count_older(self, than: Generation) -> int:
+        """How many outcomes of an older generation wait to be scored."""
+        waiting = [*self._unscored, *([self._scoring] if self._scoring is not None else [])]
+        return sum(1 for ended in waiting if ended.emission.generation < than)
+
+    async def _serve(self, process: ServingProcess) -> None:
+        await asyncio.shield(process.gone)
+
+    async def _score_all(self) -> None:
+        while True:
+            await self._has_unscored.wait()
+            self._has_unscored.clear()
+            while self._unscored:
+                self._scoring = self._unscored.popleft()
+                score_ratio = await self._score(self._scoring)
+                self._record(self._scoring, score_ratio)
+                self._scoring = None
+
+    async def _score(self, ended: Ended) -> float | None:
+        process = self.supervisors[0].process
+        if process is None:
+            return None
+        # Without outputs the process only forgets the item.
+        request = worker_pb2.WorkerRequest(
+            score=worker_pb2.ScoreAnswer(sequence=ended.emission.sequence, outputs=ended.outputs)
+        )
+        try:
+            reply = await process.call(request, _SCORE_TIMEOUT_S)
+        except CircinusError as error:
+            warning("scoring_failed", query=self.spec.query_id, reason=error)
+            return None
+        if reply.scored.error:
+            warning("scoring_failed", query=self.spec.query_id, reason=reply.scored.error)
+        return reply.scored.score_ratio if reply.scored.HasField("score_ratio") else None
+
+    def _record(self, ended: Ended, score_ratio: float | None) -> None:
+        if not self.spec.scorer_entry_point or ended.ending not in (Ending.ANSWERED, Ending.LATE):
+            self._windows.ended(ended, None)
+        else:
+            # An answer that nobody can judge counts as wrong.
+            self._windows.ended(ended, 0.0 if score_ratio is None else score_ratio)
+
+
+class Emitter:
+    """The items of one query, evenly spaced at its rate by the monotonic clock.
+
+    A source that can't keep up falls behind, which shows in the count of emissions: at most one item is caught up.
+    """
+
+    def __init__(
+        self,
+        *,
+        clock: Clock,
+        next_request: Callable[[], tuple[str, int]],
+        on_emission: Callable[[Emission, bytes], None],
+        ready: Callable[[SourceSpec], bool],
+    ) -> None:
+        self._clock = clock
+        self._next_request = next_request
+        self._on_emission = on_emission
+        self._ready = ready
+        self._assigned: tuple[SourceSpec, Generation, SourceRunner] | None = None
+
+    def assign(self, spec: SourceSpec, generation: Generation, runner: SourceRunner) -> None:
+        """Items from now on are of this source, rate and generation."""
+        self._assigned = (spec, generation, runner)
+
+    async def run(self) -> None:
+        """Emits until it is cancelled."""
+        while self._assigned is None or not self._ready(self._assigned[0]):
+            await self._clock.sleep(_READINESS_POLL_S)
+        # Queries of one rate must not all emit at the same moments.
+        due_s = self._clock.monotonic_s() + _phase_ratio(self._assigned[0].query_id) / self._assigned[0].rate_per_s
+        while True:
+            period_s = 1.0 / self._assigned[0].rate_per_s
+            wait_s = due_s - self._clock.monotonic_s()
+            if wait_s > _MAX_SLEEP_S:
+                await self._clock.sleep(_MAX_SLEEP_S)
+                due_s = min(due_s, self._clock.monotonic_s() + 1.0 / self._assigned[0].rate_per_s)
+                continue
+            await self._clock.sleep(max(0.0, wait_s))
+            if not await self._emit_one():
+                await self._clock.sleep(_READINESS_POLL_S)
+            due_s = max(due_s + period_s, self._clock.monotonic_s() - period_s)
+
+    async def _emit_one(self) -> bool:
+        if self._assigned is None:
+            return False
+        spec, generation, runner = self._assigned
+        request_id, sequence = self._next_request()
+        payload = await runner.emit(sequence)
+        if payload is None:
+            return False
+        # The assignment may have changed meanwhile. An item is of the generation that is active when it is booked;
+        # one of a source that is no longer wanted was never emitted.
+        spec, generation, current = self._assigned
+        if current is not runner:
+            return await self._emit_one()
+        emission = Emission(
+            request_id=request_id,
+            sequence=sequence,
+            query_id=spec.query_id,
+            generation=generation,
+            source_key=spec.key,
+            emitted_at_s=self._clock.monotonic_s(),
+            deadline_ms=spec.deadline_ms,
+            output_operator_ids=spec.output_operator_ids,
+        )
+        self._on_emission(emission, payload)
+        return True
+
+
+def _phase_ratio(query_id: QueryId) -> float:
+    return int.from_bytes(blake2b(query_id.encode(), digest_size=8).digest(), "big") / 2.0**64

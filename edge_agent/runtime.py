@@ -1,0 +1,217 @@
+"""The only place where serving processes start; each ends through its own ``stop``.
+
+A process is an interpreter of the bundle's environment that runs ``edge_agent.worker`` or
+``edge_agent.source_process`` with one file of configuration. It connects back over a Unix socket in a folder
+that only this user can read.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from itertools import count
+from pathlib import Path
+
+from circinus.errors import CircinusError, NotRunnable
+from circinus.events import event
+from circinus.model.device import Digest
+from circinus.model.directive import ReplicaSet, SourceSpec
+from circinus.v1 import worker_pb2
+from circinus.wire.knobs import set_knobs
+from edge_agent import cgroups
+from edge_agent.process import LastWords, ProcessDied, ServingProcess
+
+#: Longest time from start to ready: models are loaded in it.
+START_TIMEOUT_S = 180.0
+#: A socket's path holds 107 bytes (sun_path).
+_MAX_SOCKET_FOLDER_CHARS = 90
+_READ_BUFFER_BYTES = 4 * 1024 * 1024
+_CPU_PROVIDER = "CPUExecutionProvider"
+_THREAD_VARIABLES = (
+    "OMP_NUM_THREADS",
+    "OMP_THREAD_LIMIT",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+)
+
+
+class Runtime:
+    """Starts the processes of one device. ``speed_ratio`` below 1: the device is emulated to be so much slower."""
+
+    def __init__(
+        self,
+        *,
+        run_dir: Path,
+        speed_ratio: float,
+        python_for: Callable[[Digest], Path],
+        bundle_path: Callable[[Digest], Path],
+        providers: tuple[str, ...],
+    ) -> None:
+        self._run_dir = run_dir
+        self._speed_ratio = speed_ratio
+        self._python_for = python_for
+        self._bundle_path = bundle_path
+        self._providers = providers
+        self._numbers: Iterator[int] = count(1)
+        self._socket_dir: Path | None = None
+        self._cgroups: cgroups.Cgroups | None = None
+
+    def open(self) -> None:
+        """Makes the folders; what an earlier agent left in them goes."""
+        shutil.rmtree(self._run_dir, ignore_errors=True)
+        self._run_dir.mkdir(parents=True, mode=0o700)
+        self._socket_dir = self._run_dir
+        if len(str(self._run_dir).encode()) > _MAX_SOCKET_FOLDER_CHARS:
+            self._socket_dir = Path(tempfile.mkdtemp(prefix="circinus-"))
+        self._cgroups = cgroups.detect()
+        event("runtime_opened", cgroups="on" if self._cgroups else "none")
+
+    def close(self) -> None:
+        """Takes the folders away."""
+        for folder in {self._run_dir, self._socket_dir} - {None}:
+            shutil.rmtree(folder, ignore_errors=True)  # type: ignore[arg-type]  # None was taken out
+
+    async def start_replica(self, spec: ReplicaSet) -> ServingProcess:
+        """Starts one replica and waits until it can serve.
+
+        Raises:
+            CircinusError: it can't be started; the message has its last words.
+        """
+        threads = max(1, round(spec.cores))
+        config = worker_pb2.WorkerConfig(
+            entry_point=spec.entry_point,
+            operator_id=spec.operator_id,
+            pace_ratio=self.pace_ratio(spec),
+            providers=self._providers_for(spec),
+            memory_limit_bytes=memory_limit_bytes(spec),
+            threads=threads,
+        )
+        set_knobs(config.knobs, spec.knobs)
+        process = await self._start("edge_agent.worker", config, spec.bundle_digest, spec.environment_digest)
+        if self._cgroups is not None:
+            process.group = self._cgroups.limit(
+                process.pid, cores=max(1.0, spec.cores), memory_bytes=config.memory_limit_bytes
+            )
+        return process
+
+    async def start_source(self, spec: SourceSpec) -> ServingProcess:
+        """Starts a source and waits until its first item is made.
+
+        Raises:
+            CircinusError: it can't be started; the message has its last words.
+        """
+        config = worker_pb2.WorkerConfig(
+            entry_point=spec.entry_point,
+            scorer_entry_point=spec.scorer_entry_point,
+            content=spec.content,
+            seed=spec.seed,
+            threads=1,
+        )
+        return await self._start("edge_agent.source_process", config, spec.bundle_digest, spec.environment_digest)
+
+    def pace_ratio(self, spec: ReplicaSet) -> float:
+        """CPU seconds that a replica may take of each second."""
+        return self._speed_ratio * spec.cores
+
+    def _providers_for(self, spec: ReplicaSet) -> list[str]:
+        if spec.accelerator_slots == 0:
+            return [_CPU_PROVIDER]
+        return [*(one for one in self._providers if one != _CPU_PROVIDER), _CPU_PROVIDER]
+
+    async def _start(
+        self, module: str, config: worker_pb2.WorkerConfig, bundle_digest: Digest, environment_digest: Digest
+    ) -> ServingProcess:
+        if self._socket_dir is None:
+            raise NotRunnable("the runtime is not open")
+        number = next(self._numbers)
+        python = self._python_for(environment_digest)
+        config.bundle_path = str(self._bundle_path(bundle_digest))
+        config.socket_path = str(self._socket_dir / f"{number}.sock")
+        config_path = self._run_dir / f"{number}.config"
+        connected: asyncio.Future[tuple[asyncio.StreamReader, asyncio.StreamWriter]]
+        connected = asyncio.get_running_loop().create_future()
+
+        def on_connection(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            if connected.done():
+                writer.close()
+            else:
+                connected.set_result((reader, writer))
+
+        try:
+            config_path.write_bytes(config.SerializeToString())
+            server = await asyncio.start_unix_server(
+                on_connection, config.socket_path, limit=_READ_BUFFER_BYTES, start_serving=False
+            )
+            try:
+                await server.start_serving()
+                process = await _spawn(python, module, config_path, config.threads)
+                return await _until_ready(process, connected)
+            finally:
+                server.close()  # not waited for: that would wait for the connection, too
+        except OSError as error:
+            raise NotRunnable(f"can't start {module} with {python}: {error}") from error
+        finally:
+            for leftover in (config_path, Path(config.socket_path)):
+                with contextlib.suppress(OSError):
+                    leftover.unlink()
+
+
+def memory_limit_bytes(spec: ReplicaSet) -> int:
+    """What a replica may have before it counts as leaking: twice the plan and some; 0: the plan doesn't say."""
+    return 0 if spec.memory_bytes == 0 else 2 * spec.memory_bytes + 256 * 1024 * 1024
+
+
+async def _spawn(python: Path, module: str, config_path: Path, threads: int) -> ServingProcess:
+    environment = dict(os.environ)
+    environment.update(dict.fromkeys(_THREAD_VARIABLES, str(threads)))
+    last_words = LastWords()
+    try:
+        process = await asyncio.create_subprocess_exec(
+            str(python),
+            "-P",  # the folder that it starts in is no place for modules
+            "-m",
+            module,
+            str(config_path),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=last_words.write_fd,
+            stderr=last_words.write_fd,
+            cwd=config_path.parent,
+            env=environment,
+            process_group=0,
+        )
+    except BaseException:
+        last_words.close()
+        raise
+    last_words.close_write()
+    return ServingProcess(process, last_words)
+
+
+async def _until_ready(
+    process: ServingProcess, connected: asyncio.Future[tuple[asyncio.StreamReader, asyncio.StreamWriter]]
+) -> ServingProcess:
+    try:
+        async with asyncio.timeout(START_TIMEOUT_S):
+            await asyncio.wait((connected, process.gone), return_when=asyncio.FIRST_COMPLETED)
+            if not connected.done():
+                raise ProcessDied(f"it ended before it was ready: {process.last_words()}")
+            process.attach(*connected.result())
+            await process.first_reply()
+    except TimeoutError:
+        await process.stop(0.0)
+        raise NotRunnable(f"not ready within {START_TIMEOUT_S:g} s: {process.last_words()}") from None
+    except CircinusError as error:
+        last_words = process.last_words()
+        await process.stop(0.0)
+        if last_words and last_words not in str(error):
+            raise NotRunnable(f"{error}; it said: {last_words}") from None
+        raise
+    except BaseException:
+        await process.stop(0.0)
+        raise
+    return process

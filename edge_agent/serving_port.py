@@ -1,0 +1,80 @@
+"""What the agent needs of its serving half; edge_agent/serving.py is it, tests bring a fake."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Protocol
+
+from circinus.clock import Clock
+from circinus.model.device import DeviceId, Digest, Link
+from circinus.model.directive import Directive, Generation
+from circinus.v1 import types_pb2
+
+
+class ServingStatus(Protocol):
+    """Where the serving half stands; ``phase`` is of ``newest``."""
+
+    @property
+    def newest(self) -> Generation | None:
+        """The newest generation that was applied."""
+
+    @property
+    def phase(self) -> str:
+        """starting, ready, active, drained or failed."""
+
+    @property
+    def reason(self) -> str:
+        """Why it failed."""
+
+    @property
+    def active(self) -> Generation | None:
+        """The generation under which sources emit."""
+
+    @property
+    def pids(self) -> Mapping[str, tuple[int, ...]]:
+        """Process ids by replica-set key."""
+
+
+class Serving(Protocol):
+    """The serving half of an agent: see edge_agent/serving.py."""
+
+    async def start(self, listen: str) -> str:
+        """Starts the data plane; gives its address, empty if it only dials."""
+
+    async def apply(self, directive: Directive) -> None:
+        """Starts what is missing for a directive."""
+
+    async def activate(self, generation: Generation) -> None:
+        """Sources emit under this generation."""
+
+    async def retire(self, below: Generation) -> None:
+        """Stops what only generations below this one need."""
+
+    def status(self) -> ServingStatus:
+        """How things stand."""
+
+    def take_windows(self) -> tuple[list[types_pb2.QueryWindow], list[types_pb2.OperatorWindow]]:
+        """Telemetry since the last call."""
+
+    async def stop(self, grace_s: float) -> None:
+        """Stops everything."""
+
+
+class ServingFactory(Protocol):
+    """Makes the serving half."""
+
+    def __call__(
+        self,
+        *,
+        device_id: DeviceId,
+        speed_ratio: float,
+        links: tuple[Link, ...],
+        run_dir: Path,
+        python_for: Callable[[Digest], Path],
+        bundle_path: Callable[[Digest], Path],
+        providers: tuple[str, ...],
+        clock: Clock,
+        on_change: Callable[[], None],
+    ) -> Serving:
+        """A serving half that isn't started yet."""
