@@ -16,9 +16,9 @@ The latency model, which templates and audit share:
 - At a join the mean is that of the maximum of two normal variables (C. E. Clark, 1961, independent) and the variance is
   the larger one. So mean and variance never fall when an input's mean or variance rises: pruning by
   dominance stays valid. Without variance it is the plain maximum.
-- A percentile is that of a gamma distribution with this mean and variance, taken at the worst shape at or above the
-  fitted one and never below the mean: so it never falls when mean or variance rises. For p95 that is the fitted gamma itself
-  unless the deviation is more than about three times the mean.
+- A percentile is the largest that a fitted gamma distribution has for any mean and variance up to these, and no
+  smaller than the mean: so it never falls when mean or variance rises. For p95 that is the fitted gamma itself
+  unless the deviation is more than three times the mean; for the median it is the mean.
 - Stages are taken as independent: a page that is slow everywhere is not modelled yet.
 """
 
@@ -26,7 +26,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from math import ceil, inf
+from math import ceil, inf, isfinite
 
 import numpy as np
 from numpy.typing import NDArray
@@ -108,7 +108,7 @@ def join(mean_a: Number, variance_a: Number, mean_b: Number, variance_b: Number)
     first, second = np.asarray(mean_a, dtype=float), np.asarray(mean_b, dtype=float)
     theta = np.sqrt(np.asarray(variance_a, dtype=float) + variance_b)
     safe = np.where(theta > 0.0, theta, 1.0)
-    with np.errstate(invalid="ignore"):
+    with np.errstate(invalid="ignore", over="ignore", under="ignore"):
         alpha = (first - second) / safe
         density = np.exp(-(alpha**2) / 2.0) / np.sqrt(2.0 * np.pi)
         mixed = first * ndtr(alpha) + second * ndtr(-alpha) + theta * density
@@ -126,10 +126,22 @@ def _shape_ratio(shape: Array, percentile_ratio: float) -> Array:
 
 
 @lru_cache(maxsize=256)
-def _worst_shape(percentile_ratio: float) -> float:
-    """The shape at which percentile / mean is largest; beyond it the ratio only falls."""
+def _worst_shapes(percentile_ratio: float) -> tuple[float, float]:
+    """The shapes at which percentile / mean, and percentile / deviation, peak first; the latter may be endless.
+
+    Past the first the ratio to the mean only falls; before the second that to the deviation only rises.
+    """
     grid = np.logspace(-4.0, 6.0, 4001)
-    return float(grid[int(np.argmax(_shape_ratio(grid, percentile_ratio)))])
+    ratio = _shape_ratio(grid, percentile_ratio)
+    to_mean = _refined(grid, int(np.argmax(ratio)), percentile_ratio, 0.0)
+    falls = np.flatnonzero(np.diff(ratio * np.sqrt(grid)) < 0.0)
+    return to_mean, _refined(grid, int(falls[0]), percentile_ratio, 0.5) if len(falls) else inf
+
+
+def _refined(grid: Array, index: int, percentile_ratio: float, power: float) -> float:
+    """The peak near a point of the grid, of percentile / mean x shape^power."""
+    fine = np.linspace(grid[max(0, index - 1)], grid[min(len(grid) - 1, index + 2)], 4001)
+    return float(fine[int(np.argmax(_shape_ratio(fine, percentile_ratio) * fine**power))])
 
 
 def percentile_ms(mean_ms: Number, variance_ms2: Number, percentile_ratio: float) -> Array:
@@ -137,13 +149,23 @@ def percentile_ms(mean_ms: Number, variance_ms2: Number, percentile_ratio: float
     mean = np.asarray(mean_ms, dtype=float)
     variance = np.asarray(variance_ms2, dtype=float)
     known = (mean > 0.0) & (variance > 0.0) & np.isfinite(mean) & np.isfinite(variance)
-    shape = np.where(known, mean**2, 1.0) / np.where(known, variance, 1.0)
-    ratio = np.maximum(1.0, _shape_ratio(np.maximum(shape, _worst_shape(percentile_ratio)), percentile_ratio))
-    return np.where(known, mean * ratio, np.where(np.isfinite(variance), mean, inf))
+    safe_mean, safe_variance = np.where(known, mean, 1.0), np.where(known, variance, 1.0)
+    with np.errstate(over="ignore", under="ignore"):
+        shape = np.clip(safe_mean / safe_variance * safe_mean, 1e-12, 1e18)
+    to_mean, to_deviation = _worst_shapes(percentile_ratio)
+    # The largest percentile of any (mean', variance') that is nowhere larger: either with all of the mean and a shape
+    # that is no smaller, or with all of the variance and a shape that is no larger.
+    latency = safe_mean * np.maximum(1.0, _shape_ratio(np.maximum(shape, to_mean), percentile_ratio))
+    if isfinite(to_deviation):
+        peak = float(_shape_ratio(np.asarray(to_deviation), percentile_ratio)) * to_deviation**0.5
+        latency = np.where(shape >= to_deviation, np.maximum(latency, np.sqrt(safe_variance) * peak), latency)
+    return np.where(known, latency, np.where(np.isfinite(variance), mean, inf))
 
 
 def median_ms(mean_ms: float, variance_ms2: float) -> float:
     """The median of the fitted gamma distribution."""
+    if not (isfinite(mean_ms) and isfinite(variance_ms2)):
+        return inf
     if mean_ms <= 0.0 or variance_ms2 <= 0.0:
         return mean_ms
     shape = mean_ms**2 / variance_ms2
@@ -154,6 +176,8 @@ def in_time_ratio(mean_ms: float, variance_ms2: float, bound_ms: float | None) -
     """The probability that an item takes no longer than the bound, by the fitted gamma distribution."""
     if bound_ms is None:
         return 1.0
+    if not (isfinite(mean_ms) and isfinite(variance_ms2)):
+        return 0.0
     if mean_ms <= 0.0 or variance_ms2 <= 0.0 or mean_ms**2 / variance_ms2 > _LARGE_SHAPE:
         return 1.0 if mean_ms <= bound_ms * (1.0 + SLACK_RATIO) else 0.0
     return float(gammainc(mean_ms**2 / variance_ms2, bound_ms * mean_ms / variance_ms2))
@@ -185,7 +209,8 @@ def meets_accuracy(query: QueryProblem, candidate: Candidate, slo_probability_ra
 def latency_limit_ms(query: QueryProblem, candidate: Candidate, slo_probability_ratio: float) -> float | None:
     """The largest estimated percentile with which accuracy and latency hold jointly with the probability asked for.
 
-    The true percentile is taken as normal around the estimate with the candidate's relative standard error. None: no bound.
+    The true percentile is taken as normal around the estimate with the candidate's relative standard error. None: no
+    bound.
     """
     bound = query.slo.latency_ms
     if bound is None:

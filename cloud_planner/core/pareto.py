@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 _BLOCK_ROWS = 256
 
@@ -25,8 +29,8 @@ def beaten(rows: NDArray[np.float64], front: NDArray[np.float64]) -> NDArray[np.
 def non_dominated(figures: NDArray[np.float64]) -> NDArray[np.intp]:
     """Indices, rising, of rows that no other row beats; smaller is better in every column.
 
-    A row is beaten by one that is nowhere larger and somewhere smaller, and by an equal row that stands before it: of equals
-    the first stays. Complexity: rows x front x columns.
+    A row is beaten by one that is nowhere larger and somewhere smaller, and by an equal row that stands before it:
+    of equals the first stays. Complexity: rows x front x columns.
 
     Args:
         figures: (rows, columns), without NaN.

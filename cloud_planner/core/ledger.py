@@ -1,0 +1,120 @@
+"""Telemetry windows -> what was observed of each query. PURE."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from math import ceil
+
+from circinus.model.pipeline import OperatorId
+from circinus.model.query import QueryId
+from circinus.v1 import types_pb2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observed:
+    """What was observed of one query over the windows given.
+
+    Every emitted item ends as answered, late, dropped or failed; ``causes`` counts the last two by their cause.
+    Percentiles are of answered and late items (nearest rank; 0 without any). ``item_goodput_per_s`` is weightless:
+    scores of the items answered in time, or their number where nothing is scored, per second.
+    """
+
+    duration_s: float
+    emitted: int
+    answered: int
+    late: int
+    dropped: int
+    failed: int
+    causes: Mapping[str, int]
+    latency_p50_ms: float
+    latency_p95_ms: float
+    accuracy_ratio: float | None
+    scored: int
+    item_goodput_per_s: float
+
+
+@dataclass(slots=True, kw_only=True)
+class _Sums:
+    duration_s: float = 0.0
+    emitted: int = 0
+    answered: int = 0
+    late: int = 0
+    dropped: int = 0
+    failed: int = 0
+    causes: dict[str, int] = field(default_factory=dict)
+    latencies_ms: list[float] = field(default_factory=list)
+    scores_ratio: list[float] = field(default_factory=list)
+    on_time_score: float = 0.0
+
+
+def observed(windows: Iterable[types_pb2.QueryWindow]) -> dict[QueryId, Observed]:
+    """What these windows say of each query that they are of."""
+    sums: dict[QueryId, _Sums] = {}
+    for window in windows:
+        entry = sums.setdefault(QueryId(window.query_id), _Sums())
+        entry.duration_s += window.duration_s
+        entry.emitted += window.emitted
+        entry.answered += window.answered
+        entry.late += window.late
+        entry.dropped += sum(window.dropped_by_cause.values())
+        entry.failed += sum(window.failed_by_cause.values())
+        for by_cause in (window.dropped_by_cause, window.failed_by_cause):
+            for cause, count in by_cause.items():
+                entry.causes[cause] = entry.causes.get(cause, 0) + count
+        entry.latencies_ms.extend(window.latencies_ms)
+        entry.scores_ratio.extend(window.scores_ratio)
+        entry.on_time_score += window.on_time_score_sum
+    return {query_id: _observed(entry) for query_id, entry in sums.items()}
+
+
+def _observed(sums: _Sums) -> Observed:
+    latencies_ms = sorted(sums.latencies_ms)
+    scored = len(sums.scores_ratio)
+    right = sums.on_time_score if scored else float(sums.answered)
+    return Observed(
+        duration_s=sums.duration_s,
+        emitted=sums.emitted,
+        answered=sums.answered,
+        late=sums.late,
+        dropped=sums.dropped,
+        failed=sums.failed,
+        causes=dict(sorted(sums.causes.items())),
+        latency_p50_ms=_rank(latencies_ms, 0.5),
+        latency_p95_ms=_rank(latencies_ms, 0.95),
+        accuracy_ratio=sum(sums.scores_ratio) / scored if scored else None,
+        scored=scored,
+        item_goodput_per_s=right / sums.duration_s if sums.duration_s > 0.0 else 0.0,
+    )
+
+
+def _rank(ascending: list[float], share_ratio: float) -> float:
+    if not ascending:
+        return 0.0
+    return ascending[max(0, ceil(share_ratio * len(ascending)) - 1)]
+
+
+def operators(windows: Iterable[types_pb2.OperatorWindow]) -> dict[QueryId, tuple[types_pb2.OperatorWindow, ...]]:
+    """One summed window for each operator of each query, by operator; memory is the largest that was seen."""
+    sums: dict[tuple[QueryId, OperatorId], types_pb2.OperatorWindow] = {}
+    for window in windows:
+        key = (QueryId(window.query_id), OperatorId(window.operator_id))
+        total = sums.get(key)
+        if total is None:
+            total = sums[key] = types_pb2.OperatorWindow(
+                query_id=window.query_id, operator_id=window.operator_id, generation=window.generation
+            )
+            total.start.CopyFrom(window.start)
+        total.duration_s += window.duration_s
+        total.items += window.items
+        total.service_ms_sum += window.service_ms_sum
+        total.cpu_ms_sum += window.cpu_ms_sum
+        total.queue_ms_sum += window.queue_ms_sum
+        total.output_bytes += window.output_bytes
+        total.failures += window.failures
+        total.restarts += window.restarts
+        total.memory_bytes = max(total.memory_bytes, window.memory_bytes)
+    found: dict[QueryId, tuple[types_pb2.OperatorWindow, ...]] = {}
+    for query_id, operator_id in sorted(sums):
+        found[query_id] = (*found.get(query_id, ()), sums[query_id, operator_id])
+    return found

@@ -1,0 +1,310 @@
+"""Selection: at most one plan for each query, within all capacity, with its bound and gap. PURE.
+
+Templates give each query's non-dominated plans (templates.py) or its flows (flows.py); one mixed-integer programme
+holds them together (model.py) and is solved in stages (stages.py). If the solver fails, a greedy selection stands
+(greedy.py), and the bound falls back to what is not proven impossible.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+from circinus.model.plan import Plan, Selection, UnplacedQuery
+from circinus.model.query import QueryId
+from cloud_planner.core.network import Network
+from cloud_planner.core.problem import Objective, Problem
+from cloud_planner.core.resources import Resource
+from cloud_planner.core.select.alternatives import runner_up
+from cloud_planner.core.select.assignment import Assignment, Bill, bill
+from cloud_planner.core.select.columns import QueryColumns, query_columns
+from cloud_planner.core.select.finish import machine_uses, plan_of
+from cloud_planner.core.select.flows import Flow, add_flows
+from cloud_planner.core.select.greedy import greedy
+from cloud_planner.core.select.milp import Milp, MilpResult, MilpStatus, Solver, Work
+from cloud_planner.core.select.model import Column, Model
+from cloud_planner.core.select.paths import read_flow
+from cloud_planner.core.select.reasons import reason
+from cloud_planner.core.select.running import running_column
+from cloud_planner.core.select.scarcity import tight_resources
+from cloud_planner.core.select.stages import StageReport, Stages, Targets, solve_stages
+from cloud_planner.core.templates import TemplateLimits
+
+#: Selections whose goodput or cost differ by less, relatively, are equals.
+_EQUAL_RATIO = 1e-6
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SelectLimits:
+    """Limits on work. ``runner_ups``: so many plans, by query id, get theirs."""
+
+    template: TemplateLimits = field(default_factory=TemplateLimits)
+    work: Work = field(default_factory=Work)
+    runner_ups: int = 200
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TemplateReport:
+    """One query's part of the programme; ``complete`` is False if plans were left out by a limit."""
+
+    query_id: QueryId
+    columns: int
+    candidates: int
+    complete: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SelectReport:
+    """How a selection came about. ``chosen``: "milp", "greedy" or "running"."""
+
+    templates: tuple[TemplateReport, ...]
+    stages: tuple[StageReport, ...]
+    programme_columns: int
+    programme_rows: int
+    complete: bool
+    chosen: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SelectResult:
+    """A selection and how it came about."""
+
+    selection: Selection
+    report: SelectReport
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Offer:
+    """A whole selection that could stand."""
+
+    name: str
+    assignments: tuple[Assignment, ...]
+    total: Bill
+
+
+def select(problem: Problem, solver: Solver, *, limits: SelectLimits | None = None) -> SelectResult:
+    """The selection for a problem.
+
+    Notation, objective and constraints: model.py and flows.py. Stages: most goodput, then least cost, then fewest
+    changes against ``problem.running``; with Objective.COST first what ``served_ratio`` asks for, at least cost.
+
+    Args:
+        problem: Queries in any order; the selection is in order of ids.
+        solver: Solves the programme; may fail.
+        limits: On the size of templates and on the solver's work.
+    """
+    limits = limits or SelectLimits()
+    problem = replace(problem, queries=tuple(sorted(problem.queries, key=lambda query: query.id)))
+    network = Network.of(problem)
+    left = tight_resources(network, problem)
+    columns = [query_columns(network, problem, number, left, limits.template) for number in range(len(problem.queries))]
+    running = {
+        entry.query: column
+        for entry in columns
+        if entry.possible and (column := running_column(network, problem, entry.query, left)) is not None
+    }
+    offers = [
+        _offer("greedy", network, problem, greedy(network, problem, columns, left, cheap=cheap))
+        for cheap in (True, False)
+    ]
+    if running:
+        offers.append(_offer("running", network, problem, tuple(column.assignment for column in running.values())))
+    offers = [offer for offer in offers if not offer.total.violations]
+    model, flows = _model(network, problem, columns, running, left, limits)
+    most = sum(_worth(problem, entry.query) for entry in columns if entry.possible)
+    reached = max((_goodput(problem, offer.assignments) for offer in offers), default=0.0)
+    targets = Targets(
+        reached_per_s=reached,
+        most_per_s=most,
+        enough_per_s=problem.served_ratio * sum(_worth(problem, number) for number in range(len(problem.queries))),
+        running=tuple(variable for variable, column in model.columns if column in running.values()),
+    )
+    stages = solve_stages(model, solver, limits.work, targets)
+    if stages.values:
+        found = _offer("milp", network, problem, _read(problem, model, flows, stages.values))
+        if not found.total.violations:
+            offers.append(found)
+    best = _best(problem, offers, running, targets)
+    complete = (
+        all(entry.complete for entry in columns) and all(flow.complete for flow in flows) and model.patterns_complete
+    )
+    report = SelectReport(
+        templates=tuple(
+            TemplateReport(
+                query_id=problem.queries[entry.query].id,
+                columns=len(entry.columns),
+                candidates=len(entry.candidates),
+                complete=entry.complete and all(flow.complete for flow in flows if flow.query == entry.query),
+            )
+            for entry in columns
+        ),
+        stages=stages.reports,
+        programme_columns=len(model.builder.lower),
+        programme_rows=len(model.builder.rows),
+        complete=complete,
+        chosen=best.name,
+    )
+    return SelectResult(
+        selection=_selection(network, problem, best, stages, _Bounds(most=most, complete=complete), left, limits),
+        report=report,
+    )
+
+
+def _offer(name: str, network: Network, problem: Problem, assignments: tuple[Assignment, ...]) -> _Offer:
+    return _Offer(name=name, assignments=assignments, total=bill(network, problem, assignments))
+
+
+def _worth(problem: Problem, query: int) -> float:
+    return problem.queries[query].weight * problem.queries[query].rate_per_s
+
+
+def _goodput(problem: Problem, assignments: Sequence[Assignment]) -> float:
+    return sum(_worth(problem, assignment.query) for assignment in assignments)
+
+
+def _model(
+    network: Network,
+    problem: Problem,
+    columns: Sequence[QueryColumns],
+    running: dict[int, Column],
+    left: dict[Resource, float],
+    limits: SelectLimits,
+) -> tuple[Model, list[Flow]]:
+    model = Model(network=network, problem=problem, left=left)
+    flows: list[Flow] = []
+    for entry in columns:
+        split = problem.queries[entry.query].splittable
+        here = () if split else entry.columns
+        kept = running.get(entry.query)
+        if kept is not None:
+            here = (kept, *(column for column in here if column.assignment != kept.assignment))
+        model.add_columns(entry.query, here)
+        if split and entry.candidates:
+            flows += add_flows(model, entry.query, entry.candidates, limits.template)
+    model.close()
+    return model, flows
+
+
+def _read(problem: Problem, model: Model, flows: Sequence[Flow], values: tuple[float, ...]) -> tuple[Assignment, ...]:
+    taken = [column.assignment for variable, column in model.columns if values[variable] > 0.5]
+    taken += [found for flow in flows if (found := read_flow(problem, flow, values)) is not None]
+    return tuple(sorted(taken, key=lambda assignment: assignment.query))
+
+
+def _best(problem: Problem, offers: Sequence[_Offer], running: dict[int, Column], targets: Targets) -> _Offer:
+    """The best by goodput (up to what is asked for), cost, changes; of equals the later, so the solver's."""
+
+    def changes(offer: _Offer) -> int:
+        return sum(
+            1 for number, column in running.items() if column.assignment not in offer.assignments and number >= 0
+        )
+
+    def served(offer: _Offer) -> float:
+        goodput = _goodput(problem, offer.assignments)
+        return min(goodput, targets.enough_per_s) if problem.objective is Objective.COST else goodput
+
+    best = _Offer(
+        name="none",
+        assignments=(),
+        total=Bill(machines={}, cores={}, machine_cost_per_h={}, traffic_cost_per_h=0.0, violations=()),
+    )
+    for offer in offers:
+        margin = served(offer) - served(best)
+        same = abs(margin) <= _EQUAL_RATIO * max(1e-9, targets.most_per_s)
+        cost, least = offer.total.cost_per_h, best.total.cost_per_h
+        alike = abs(cost - least) <= _EQUAL_RATIO * max(abs(least), 1e-9)
+        cheaper = changes(offer) <= changes(best) if alike else cost < least
+        if (cheaper if same else margin > 0.0) or (best.name == "none" and margin >= 0.0):
+            best = offer
+    return best
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Bounds:
+    most: float
+    complete: bool
+
+
+def _selection(
+    network: Network,
+    problem: Problem,
+    best: _Offer,
+    stages: Stages,
+    bounds: _Bounds,
+    left: dict[Resource, float],
+    limits: SelectLimits,
+) -> Selection:
+    goodput = _goodput(problem, best.assignments)
+    bound = min(bounds.most, stages.goodput_bound_per_s) if bounds.complete else bounds.most
+    if goodput >= bound * (1.0 - 1e-9):
+        bound = goodput
+    cost = best.total.cost_per_h
+    cost_bound = min(cost, stages.cost_bound_per_h) if bounds.complete else 0.0
+    if cost - cost_bound <= _EQUAL_RATIO * abs(cost):
+        cost_bound = cost
+    plans = []
+    for number, assignment in enumerate(best.assignments):
+        plan = plan_of(network, problem, assignment)
+        if number < limits.runner_ups:
+            plan = _with_runner_up(network, problem, best.assignments, assignment, plan, left)
+        plans.append(plan)
+    placed = {assignment.query for assignment in best.assignments}
+    return Selection(
+        plans=tuple(plans),
+        unplaced=tuple(
+            UnplacedQuery(query_id=query.id, reason=reason(network, problem, number, best.assignments, left))
+            for number, query in enumerate(problem.queries)
+            if number not in placed
+        ),
+        machines=machine_uses(best.total),
+        traffic_cost_per_h=best.total.traffic_cost_per_h,
+        goodput_per_s=goodput,
+        goodput_bound_per_s=bound,
+        gap_ratio=(bound - goodput) / bound if bound > 0.0 else 0.0,
+        cost_per_h=cost,
+        cost_bound_per_h=cost_bound,
+        cost_gap_ratio=(cost - cost_bound) / cost if cost > 0.0 else 0.0,
+        solver_status=_status(stages, best, complete=bounds.complete),
+    )
+
+
+def _with_runner_up(
+    network: Network,
+    problem: Problem,
+    assignments: Sequence[Assignment],
+    assignment: Assignment,
+    plan: Plan,
+    left: dict[Resource, float],
+) -> Plan:
+    said, cost = runner_up(network, problem, assignments, assignment, left)
+    return replace(plan, runner_up=said, runner_up_cost_per_h=cost)
+
+
+def _status(stages: Stages, best: _Offer, *, complete: bool) -> str:
+    """Says "optimal" if every stage was solved to the end; else the worst stage, and what stands in its place."""
+    decided = {MilpStatus.OPTIMAL, MilpStatus.INFEASIBLE}  # infeasible: not all could be served at once
+    ended = [report for report in stages.reports if report.status not in decided]
+    if not complete and not ended:
+        return "optimal within thinned templates"
+    if not ended:
+        return "optimal"
+    if not stages.values:
+        worst = ended[0]
+        detail = f" ({worst.detail})" if worst.detail else ""
+        return f"solver {worst.status} at stage {worst.name}{detail}: the {best.name} selection stands"
+    return "; ".join(f"{report.name}: {report.status}" for report in ended)
+
+
+__all__ = [
+    "Milp",
+    "MilpResult",
+    "MilpStatus",
+    "SelectLimits",
+    "SelectReport",
+    "SelectResult",
+    "Solver",
+    "StageReport",
+    "TemplateReport",
+    "Work",
+    "select",
+]

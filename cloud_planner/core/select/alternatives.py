@@ -1,0 +1,102 @@
+"""Each plan's runner-up: the cheapest plan of its query on other machines, everything else left as it is. PURE."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from math import isfinite
+
+from cloud_planner.core.network import Network
+from cloud_planner.core.problem import Problem
+from cloud_planner.core.resources import Resource, machine_amounts
+from cloud_planner.core.select.assignment import Assignment, amounts_of, bill, from_route, traffic
+from cloud_planner.core.templates import Enumeration, Prune, TemplateLimits, admissible, template
+
+#: Plans of other placements, cheapest first, that are checked against what is left.
+_TRIES = 200
+_LIMITS = TemplateLimits(partial_rows=20_000, routes=20_000)
+
+NONE_MEETS = "no other placement meets the SLO"
+NONE_FITS = "no other placement fits in what is left"
+
+
+def amounts_taken(network: Network, problem: Problem, assignment: Assignment) -> dict[Resource, float]:
+    """What an assignment takes of each resource."""
+    query = problem.queries[assignment.query]
+    if query.splittable:
+        return amounts_of(network, problem, assignment)[1]
+    candidate = query.candidates[assignment.candidate]
+    taken: dict[Resource, float] = defaultdict(float)
+    for load in assignment.loads:
+        option = candidate.steps[load.step].options[load.option]
+        for resource, amount in machine_amounts(network.machines[option.machine], option, load.replicas):
+            taken[resource] += amount
+    for path in assignment.paths:
+        sent = traffic(network, problem, query, candidate, path.options)
+        for resource, amount in sent[1].items() if sent is not None else ():
+            taken[resource] += amount
+    return dict(taken)
+
+
+def runner_up(
+    network: Network,
+    problem: Problem,
+    assignments: Sequence[Assignment],
+    chosen: Assignment,
+    left: Mapping[Resource, float],
+) -> tuple[str, float | None]:
+    """What the runner-up does elsewhere, and what it costs the query per hour; or why there is none.
+
+    For a split query these are plans that leave each operator whole.
+    """
+    others = [assignment for assignment in assignments if assignment.query != chosen.query]
+    query = problem.queries[chosen.query]
+    free = {resource: there for resource, there in left.items() if isfinite(there)}
+    for assignment in others:
+        for resource, amount in amounts_taken(network, problem, assignment).items():
+            if resource in free:
+                free[resource] = max(0.0, free[resource] - amount)
+    candidates = (chosen.candidate,) if query.splittable else admissible(problem, query)
+    listed = template(
+        network,
+        problem,
+        query,
+        free,
+        Enumeration(candidates=candidates, slo=query.slo, prune=Prune.PLACEMENTS, limits=_LIMITS),
+    )
+    here = _placement(problem, chosen)
+    ranked = sorted(range(len(listed.routes)), key=lambda index: (listed.routes[index].own_cost_per_h, index))
+    tried = 0
+    for index in ranked:
+        other = from_route(chosen.query, listed.routes[index])
+        there = _placement(problem, other)
+        if there == here:
+            continue
+        tried += 1
+        if tried > _TRIES:
+            break
+        if not bill(network, problem, [*others, other]).violations:
+            return _difference(here, there), listed.routes[index].own_cost_per_h
+    return (NONE_FITS if tried else NONE_MEETS), None
+
+
+def _placement(problem: Problem, assignment: Assignment) -> dict[str, tuple[str, ...]]:
+    """Machines by operator."""
+    candidate = problem.queries[assignment.query].candidates[assignment.candidate]
+    machines: dict[str, list[str]] = defaultdict(list)
+    for load in assignment.loads:
+        step = candidate.steps[load.step]
+        machines[step.operator_id].append(step.options[load.option].machine)
+    return {operator: tuple(sorted(set(names))) for operator, names in machines.items()}
+
+
+def _difference(here: Mapping[str, tuple[str, ...]], there: Mapping[str, tuple[str, ...]]) -> str:
+    moved: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for operator, names in there.items():
+        before = here.get(operator, ())
+        if names != before:
+            moved[" and ".join(names), " and ".join(before)].append(operator)
+    return "; ".join(
+        f"{', '.join(operators)} on {names} instead of {before or 'nowhere'}"
+        for (names, before), operators in moved.items()
+    )

@@ -1,0 +1,224 @@
+"""``cloud-planner run``: the planner as a process."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from circinus import channel
+from circinus.clock import Clock, SystemClock
+from circinus.errors import CircinusError
+from circinus.events import configure, event
+from circinus.v1 import control_pb2_grpc, planner_pb2_grpc
+from cloud_planner.bell import Bell
+from cloud_planner.catalog import Catalog
+from cloud_planner.core.needs import ProfilePolicy
+from cloud_planner.overview import Overview
+from cloud_planner.planning_loop import LoopTimes, PlanningLoop
+from cloud_planner.profiling import Profiling
+from cloud_planner.registry import Registry
+from cloud_planner.rollout import Rollout, RolloutTimes
+from cloud_planner.services.control import ControlService
+from cloud_planner.services.planner import PlannerService
+from cloud_planner.solving import Planning, PlanningProcess
+from cloud_planner.store import BlobStore, SqliteStore
+from cloud_planner.telemetry import TelemetryWriter
+
+if TYPE_CHECKING:
+    import grpc.aio
+
+_STOP_GRACE_S = 3.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """How a planner runs. ``unseen_s``: how long a device that is out of sight keeps its part of the plan."""
+
+    listen: str
+    state_dir: Path
+    profile_policy: ProfilePolicy = field(default_factory=ProfilePolicy)
+    profile_parallelism: int = 1
+    unseen_s: float = 60.0
+    heartbeat_period_s: float = 5.0
+    solver_s: float = 20.0
+    loop_times: LoopTimes = field(default_factory=LoopTimes)
+    rollout_times: RolloutTimes = field(default_factory=RolloutTimes)
+
+
+@asynccontextmanager
+async def running(
+    settings: Settings, clock: Clock, planning: Planning | None = None
+) -> AsyncIterator[tuple[str, Overview]]:
+    """A planner at work: its address and its parts. ``planning`` other than a process is for tests.
+
+    Raises:
+        InvalidInput: the address is not on loopback.
+        Unreachable: the port is taken.
+    """
+    settings.state_dir.mkdir(parents=True, exist_ok=True)
+    server = channel.server()
+    # First of all: a second planner on the same state must find the port taken before it touches anything.
+    port = channel.insecure_port(server, settings.listen)
+    address = f"{settings.listen.rpartition(':')[0]}:{port}"
+    store = await SqliteStore.open(settings.state_dir / "planner.sqlite3")
+    planner = planning if planning is not None else PlanningProcess(solver_s=settings.solver_s)
+    try:
+        overview = await _assemble(settings, clock, store, planner)
+        epoch = overview.rollout.epoch
+        control = ControlService(
+            overview.registry,
+            overview.profiling,
+            overview.telemetry,
+            overview.blobs,
+            clock,
+            epoch=epoch,
+            heartbeat_period_s=settings.heartbeat_period_s,
+        )
+        # The generated code has no types.
+        control_pb2_grpc.add_ControlServiceServicer_to_server(control, server)  # type: ignore[no-untyped-call]
+        people = PlannerService(overview, started_at=clock.now())
+        planner_pb2_grpc.add_PlannerServiceServicer_to_server(people, server)  # type: ignore[no-untyped-call]
+        async with asyncio.TaskGroup() as tasks:
+            parts = [
+                tasks.create_task(overview.rollout.run(), name="rollout"),
+                tasks.create_task(overview.loop.run(), name="planning"),
+                tasks.create_task(overview.telemetry.run(), name="telemetry"),
+            ]
+            try:
+                await server.start()
+                _write_address(settings.state_dir / "address", address)
+                yield address, overview
+            finally:
+                await _stop_server(server, overview)
+                for part in parts:
+                    part.cancel()
+        await overview.telemetry.flush()
+    finally:
+        await planner.close()
+        await store.close()
+
+
+async def _assemble(settings: Settings, clock: Clock, store: SqliteStore, planning: Planning) -> Overview:
+    replan, progressed, watched = Bell(), Bell(), Bell()
+    registry = Registry(store, clock, replan=replan, progressed=progressed, unseen_s=settings.unseen_s)
+    catalog = Catalog(store)
+    profiling = Profiling(store, registry, clock, replan, watched, parallelism=settings.profile_parallelism)
+    rollout = Rollout(
+        store, registry, clock, changed=progressed, replan=replan, watched=watched, times=settings.rollout_times
+    )
+    loop = PlanningLoop(
+        store,
+        registry,
+        catalog,
+        profiling,
+        rollout,
+        planning,
+        clock,
+        changed=replan,
+        watched=watched,
+        policy=settings.profile_policy,
+        times=settings.loop_times,
+    )
+    for part in (registry, catalog, rollout, loop):
+        await part.load()
+    return Overview(
+        store=store,
+        blobs=BlobStore(settings.state_dir / "blobs"),
+        registry=registry,
+        catalog=catalog,
+        profiling=profiling,
+        rollout=rollout,
+        loop=loop,
+        telemetry=TelemetryWriter(store, clock, rollout.epoch),
+        clock=clock,
+        replan=replan,
+        watched=watched,
+    )
+
+
+async def _stop_server(server: grpc.aio.Server, overview: Overview) -> None:
+    """Hangs up on agents, which carry on and come back, then lets calls in progress end."""
+    for record in overview.registry.records():
+        if record.session is not None:
+            record.session.ended.set()
+    await server.stop(_STOP_GRACE_S)
+
+
+def _write_address(path: Path, address: str) -> None:
+    """Written beside and renamed: whoever waits for the file reads the whole of it."""
+    beside = path.with_name(f"{path.name}.new")
+    beside.write_text(f"{address}\n")
+    os.replace(beside, path)
+
+
+async def _run(settings: Settings) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    async with running(settings, SystemClock()) as (address, _):
+        event("listening_on", address=address, state_dir=settings.state_dir)
+        await stop.wait()
+        event("stopping")
+    event("stopped")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="cloud-planner", description="Plans and rolls out a fleet's queries.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    run = commands.add_parser("run", help="serve agents and people until SIGTERM")
+    run.add_argument("--listen", default="127.0.0.1:7400", help="HOST:PORT on loopback; port 0: any (%(default)s)")
+    run.add_argument("--state-dir", type=Path, required=True, help="where all that must last is kept")
+    run.add_argument("--profile-samples", type=_count, default=24, help="samples for accuracy (%(default)s)")
+    run.add_argument("--profile-time-samples", type=_count, default=6, help="samples for times (%(default)s)")
+    run.add_argument("--profile-parallelism", type=_count, default=1, help="profile runs at a time (%(default)s)")
+    run.add_argument("--unseen-s", type=_seconds, default=60.0, help="planned without a device after (%(default)s)")
+    run.add_argument("--solver-s", type=_seconds, default=20.0, help="time limit of the solver (%(default)s)")
+    run.add_argument("--log-level", default="INFO", choices=["DEBUG", "INFO", "WARNING", "ERROR"])
+    return parser
+
+
+def _count(text: str) -> int:
+    value = int(text)
+    if not 1 <= value <= 100_000:
+        raise argparse.ArgumentTypeError(f"{value} is not between 1 and 100000")
+    return value
+
+
+def _seconds(text: str) -> float:
+    value = float(text)
+    if not 0.0 < value <= 86_400.0:
+        raise argparse.ArgumentTypeError(f"{value} is not above 0 and at most 86400 seconds")
+    return value
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line; gives the exit code: 0 ok, 1 error, 2 usage."""
+    parsed = _parser().parse_args(arguments)
+    configure(parsed.log_level, name="cloud-planner")
+    settings = Settings(
+        listen=parsed.listen,
+        state_dir=parsed.state_dir,
+        profile_policy=ProfilePolicy(score_samples=parsed.profile_samples, time_samples=parsed.profile_time_samples),
+        profile_parallelism=parsed.profile_parallelism,
+        unseen_s=parsed.unseen_s,
+        solver_s=parsed.solver_s,
+    )
+    try:
+        asyncio.run(_run(settings))
+    except CircinusError as error:
+        sys.stderr.write(f"cloud-planner: {error.message}\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,135 @@
+"""``circinus plan --offline FOLDER``: files in, selection out.
+
+Standard output has the selection and nothing else, the same bytes each time; times and what the solver did go
+to standard error or the report file. Work is limited by what is done, never by the clock.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import sys
+import time
+from collections.abc import Callable, Sequence
+from enum import Enum
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, TextIO
+
+from circinus.errors import CircinusError, InvalidInput
+from cloud_planner.offline.answer import document, number, to_json, to_table, to_yaml
+from cloud_planner.offline.assemble import Assembly, assemble
+from cloud_planner.offline.folder import read_folder
+
+OK, FAILED, BAD_FILES, UNPLACED = 0, 1, 2, 3
+OUTPUTS = ("json", "yaml", "table")
+
+
+def run(folder: Path, *, report: Path | None = None, output: str = "json") -> int:
+    """Plans what the files in ``folder`` say and prints the selection.
+
+    Args:
+        folder: where the files are; see docs/offline.md.
+        report: where the report goes; None: to standard error.
+        output: json, yaml or table.
+
+    Returns:
+        0 if every query is placed, 3 if any is not, 2 if the files are wrong (everything that is, on standard
+        error), 1 if planning failed.
+    """
+    try:
+        if output not in OUTPUTS:
+            raise InvalidInput(f"output {output!r} must be one of: {', '.join(OUTPUTS)}")
+        return _plan(folder, report, output)
+    except InvalidInput as error:
+        for violation in error.violations:
+            print(violation, file=sys.stderr)
+        print(f"error: {error.message}", file=sys.stderr)
+        return BAD_FILES
+    except (CircinusError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return FAILED
+
+
+def _plan(folder: Path, report: Path | None, output: str) -> int:
+    # Solver and numerics take a while to import: bad files are told without them.
+    start_s = time.perf_counter()
+    assembly = assemble(read_folder(folder))
+    loaded_s = time.perf_counter()
+    from cloud_planner.core.select import select
+    from cloud_planner.solver import CbcSolver
+
+    result = select(assembly.problem, CbcSolver())
+    selected_s = time.perf_counter()
+    answer = document(result.selection, assembly)
+    formats: dict[str, Callable[[], str]] = {
+        "json": lambda: to_json(answer),
+        "yaml": lambda: to_yaml(answer),
+        "table": lambda: to_table(result.selection, assembly),
+    }
+    sys.stdout.write(formats[output]())
+    sys.stdout.flush()
+    facts = _facts(assembly, result.report, loaded_s - start_s, selected_s - loaded_s)
+    if report is None:
+        _write_report(facts, sys.stderr)
+    else:
+        with report.open("w", encoding="utf-8") as file:
+            _write_report(facts, file)
+    return UNPLACED if result.selection.unplaced else OK
+
+
+def _facts(assembly: Assembly, report: object, load_s: float, plan_s: float) -> dict[str, Any]:
+    problem = assembly.problem
+    return {
+        "load_s": round(load_s, 3),
+        "plan_s": round(plan_s, 3),
+        "machines": len(problem.machines),
+        "links": len(problem.wires),
+        "queries": len(problem.queries),
+        "candidates": assembly.candidates,
+        "unused_service_rows": len(assembly.unused_rows),
+        "unused_service_row_places": list(assembly.unused_rows[:20]),
+        "select": _plain(report),
+    }
+
+
+def _plain(value: object) -> Any:
+    """A report value as JSON can hold it."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, Enum):
+        return _plain(value.value)
+    if isinstance(value, dict):
+        return {str(key): _plain(entry) for key, entry in value.items()}
+    if isinstance(value, tuple | list):
+        return [_plain(entry) for entry in value]
+    if isinstance(value, float):
+        return number(value)
+    return value if isinstance(value, int | str) or value is None else str(value)
+
+
+def _write_report(facts: dict[str, Any], file: TextIO) -> None:
+    json.dump(facts, file, indent=2, sort_keys=True, ensure_ascii=False)
+    file.write("\n")
+
+
+def schema(name: str) -> str:
+    """The JSON schema of the files (``problem``) or of the answer (``selection``)."""
+    return (files("cloud_planner.offline") / "schema" / f"{name}.schema.json").read_text(encoding="utf-8")
+
+
+def main(arguments: Sequence[str]) -> int:
+    """``python -m cloud_planner.offline``."""
+    parser = argparse.ArgumentParser(prog="python -m cloud_planner.offline", description="Plans from files.")
+    parser.add_argument("folder", nargs="?", type=Path, help="folder with the files; see docs/offline.md")
+    parser.add_argument("--report", type=Path, help="file for the report; standard error without it")
+    parser.add_argument("-o", "--output", choices=OUTPUTS, default="json")
+    parser.add_argument("--schema", choices=("problem", "selection"), help="print a JSON schema and stop")
+    given = parser.parse_args(arguments)
+    if given.schema is not None:
+        sys.stdout.write(schema(given.schema))
+        return OK
+    if given.folder is None:
+        parser.error("name a folder")
+    return run(given.folder, report=given.report, output=given.output)

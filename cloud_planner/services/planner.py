@@ -1,0 +1,217 @@
+"""PlannerService: what people and programs ask for."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from typing import Any
+
+import grpc.aio
+
+import circinus
+from circinus import wire
+from circinus.errors import InvalidInput, aborts_with_status
+from circinus.model.device import Digest
+from circinus.model.pipeline import ContentRef, PipelineId
+from circinus.model.query import QueryId
+from circinus.v1 import planner_pb2, planner_pb2_grpc, types_pb2
+from circinus.wire import check
+from cloud_planner.core import ledger
+from cloud_planner.core.profiles import accuracy_prediction
+from cloud_planner.overview import Overview
+from cloud_planner.services import states
+
+_MAX_QUERIES_AT_ONCE = 1_000
+_MAX_SPEC_CHARS = 1_000_000
+#: How often progress is told at most, and at least.
+_PROGRESS_S = 0.25
+_PROGRESS_IDLE_S = 2.0
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+
+class PlannerService(planner_pb2_grpc.PlannerServiceServicer):
+    """Serves people and programs."""
+
+    def __init__(self, overview: Overview, *, started_at: datetime) -> None:
+        self._overview = overview
+        self._started_at = started_at
+
+    @aborts_with_status
+    async def GetStatus(self, request: planner_pb2.GetStatusRequest, context: Context) -> planner_pb2.GetStatusResponse:
+        """The planner as a whole."""
+        overview = self._overview
+        newest = overview.rollout.newest
+        found = [states.query_state(query, overview.loop.decision, newest) for query in overview.catalog.queries]
+        phases = [state.phase for state in found]
+        response = planner_pb2.GetStatusResponse(
+            planner_version=circinus.__version__,
+            epoch=overview.rollout.epoch,
+            generation=newest.generation.number if newest is not None else 0,
+            activity=overview.activity(),
+            devices_connected=len(overview.registry.connected()),
+            devices_known=len(overview.registry.records()),
+            queries_placed=phases.count(planner_pb2.QUERY_PHASE_PLACED),
+            queries_unplaced=phases.count(planner_pb2.QUERY_PHASE_UNPLACED),
+        )
+        response.queries_pending = len(phases) - response.queries_placed - response.queries_unplaced
+        response.started_at.FromDatetime(self._started_at)
+        return response
+
+    @aborts_with_status
+    async def ListDevices(
+        self, request: planner_pb2.ListDevicesRequest, context: Context
+    ) -> planner_pb2.ListDevicesResponse:
+        """Every device that was ever seen."""
+        newest = self._overview.rollout.newest
+        return planner_pb2.ListDevicesResponse(
+            devices=[states.device_state(record, newest) for record in self._overview.registry.records()]
+        )
+
+    @aborts_with_status
+    async def UploadBlob(
+        self, request_iterator: AsyncIterator[planner_pb2.UploadBlobRequest], context: Context
+    ) -> planner_pb2.UploadBlobResponse:
+        """Takes in a bundle or sample set."""
+        first = await anext(aiter(request_iterator), None)
+        if first is None:
+            raise InvalidInput("an upload begins with a message that has the digest and the total size")
+        blobs, digest = self._overview.blobs, Digest(first.digest)
+        if await asyncio.to_thread(blobs.has, digest):
+            return planner_pb2.UploadBlobResponse(existed=True)
+        with blobs.receive(digest, first.total_bytes) as incoming:
+            await asyncio.to_thread(incoming.append, first.chunk)
+            async for request in request_iterator:
+                await asyncio.to_thread(incoming.append, request.chunk)
+            await asyncio.to_thread(incoming.commit)
+        return planner_pb2.UploadBlobResponse(existed=False)
+
+    @aborts_with_status
+    async def AddPipeline(
+        self, request: planner_pb2.AddPipelineRequest, context: Context
+    ) -> planner_pb2.AddPipelineResponse:
+        """Registers a pipeline whose bundle and sample sets were uploaded."""
+        if len(request.spec_yaml) > _MAX_SPEC_CHARS:
+            raise InvalidInput(f"spec_yaml: {len(request.spec_yaml)} characters are more than {_MAX_SPEC_CHARS}")
+        check.size("contents", request.contents, 1_000)
+        bundle_digest = Digest(check.digest("bundle_digest", request.bundle_digest))
+        contents = [
+            ContentRef(
+                name=check.name("contents.name", content.name),
+                digest=Digest(check.digest("contents.digest", content.digest)),
+                samples=int(check.number("contents.samples", content.samples, low=1, high=1e6)),
+            )
+            for content in request.contents
+        ]
+        for digest in [bundle_digest, *(content.digest for content in contents)]:
+            await asyncio.to_thread(self._overview.blobs.size_bytes, digest)
+        registered = await self._overview.catalog.add_pipeline(request.spec_yaml, bundle_digest, contents)
+        self._overview.replan.ring()
+        return planner_pb2.AddPipelineResponse(pipeline_id=registered.pipeline.id)
+
+    @aborts_with_status
+    async def ListPipelines(
+        self, request: planner_pb2.ListPipelinesRequest, context: Context
+    ) -> planner_pb2.ListPipelinesResponse:
+        """Every pipeline."""
+        catalog = self._overview.catalog
+        return planner_pb2.ListPipelinesResponse(
+            pipelines=[
+                states.pipeline_state(registered, len(catalog.queries_of(pipeline_id)))
+                for pipeline_id, registered in sorted(catalog.pipelines.items())
+            ]
+        )
+
+    @aborts_with_status
+    async def RemovePipeline(
+        self, request: planner_pb2.RemovePipelineRequest, context: Context
+    ) -> planner_pb2.RemovePipelineResponse:
+        """Forgets a pipeline that no query uses."""
+        await self._overview.catalog.remove_pipeline(PipelineId(request.pipeline_id[:200]))
+        self._overview.replan.ring()
+        return planner_pb2.RemovePipelineResponse()
+
+    @aborts_with_status
+    async def SubmitQueries(
+        self, request: planner_pb2.SubmitQueriesRequest, context: Context
+    ) -> planner_pb2.SubmitQueriesResponse:
+        """Takes in queries, all or none."""
+        check.size("queries", request.queries, _MAX_QUERIES_AT_ONCE)
+        queries = [wire.query_from_message(query) for query in request.queries]
+        devices = [record.device.id for record in self._overview.registry.records()]
+        submitted = await self._overview.catalog.submit(queries, devices)
+        self._overview.replan.ring()
+        return planner_pb2.SubmitQueriesResponse(query_ids=[query.id for query in submitted])
+
+    @aborts_with_status
+    async def ListQueries(
+        self, request: planner_pb2.ListQueriesRequest, context: Context
+    ) -> planner_pb2.ListQueriesResponse:
+        """Every query, or one."""
+        overview = self._overview
+        queries = overview.catalog.select(QueryId(request.query_id[:200]))
+        return planner_pb2.ListQueriesResponse(
+            queries=[states.query_state(query, overview.loop.decision, overview.rollout.newest) for query in queries]
+        )
+
+    @aborts_with_status
+    async def RemoveQuery(
+        self, request: planner_pb2.RemoveQueryRequest, context: Context
+    ) -> planner_pb2.RemoveQueryResponse:
+        """Forgets a query."""
+        await self._overview.catalog.remove_query(QueryId(request.query_id[:200]))
+        self._overview.replan.ring()
+        return planner_pb2.RemoveQueryResponse()
+
+    @aborts_with_status
+    async def PlanSelection(
+        self, request: planner_pb2.PlanSelectionRequest, context: Context
+    ) -> planner_pb2.PlanSelectionResponse:
+        """What would be planned now."""
+        check.size("extra_queries", request.extra_queries, _MAX_QUERIES_AT_ONCE)
+        extra = [wire.query_from_message(query) for query in request.extra_queries]
+        devices = [record.device.id for record in self._overview.registry.records()]
+        for query in extra:
+            self._overview.catalog.check_query(query, devices)
+        return planner_pb2.PlanSelectionResponse(selection=await self._overview.loop.dry_run(extra))
+
+    @aborts_with_status
+    async def WatchProgress(self, request: planner_pb2.WatchProgressRequest, context: Context) -> None:
+        """Tells of progress until there is nothing more to wait for."""
+        overview = self._overview
+        while True:
+            heard = overview.watched.rings
+            progress = overview.progress()
+            await context.write(progress)
+            if progress.settled:
+                return
+            await overview.clock.sleep(_PROGRESS_S)
+            await overview.watched.wait(heard, _PROGRESS_IDLE_S)
+
+    @aborts_with_status
+    async def GetLedger(self, request: planner_pb2.GetLedgerRequest, context: Context) -> planner_pb2.GetLedgerResponse:
+        """Predicted against observed."""
+        overview = self._overview
+        generation = overview.serving_generation()
+        await overview.telemetry.flush()
+        if request.HasField("since"):
+            check.number("since.seconds", request.since.seconds, high=2**40)
+            windows = await overview.store.windows(request.since.ToDatetime(UTC))
+        else:
+            windows = await overview.store.windows(datetime.fromtimestamp(0, UTC), generation)
+        record = await overview.store.generation(generation) if generation is not None else None
+        selection = record.selection if record is not None else planner_pb2.SelectionSummary()
+        seen = ledger.observed(windows.queries)
+        operators = ledger.operators(windows.operators)
+        entries = []
+        for query in overview.catalog.queries:
+            plan = states.plan_of(selection, query.id)
+            if query.id not in seen and plan is None:
+                continue
+            found = seen.get(query.id) or ledger.observed([types_pb2.QueryWindow(query_id=query.id)])[query.id]
+            scores = await overview.scores_of(query, plan) if plan is not None and found.scored else None
+            prediction = accuracy_prediction(scores, items=found.scored) if scores else None
+            number = generation.number if generation is not None else 0
+            entries.append(states.ledger_entry(query, number, found, operators.get(query.id, ()), plan, prediction))
+        return planner_pb2.GetLedgerResponse(entries=entries)

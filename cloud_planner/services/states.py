@@ -1,0 +1,129 @@
+"""The planner's state as messages: devices, queries, pipelines, the ledger."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from circinus import wire
+from circinus.model.pipeline import RegisteredPipeline
+from circinus.model.plan import Interval
+from circinus.model.query import Query, QueryId
+from circinus.v1 import control_pb2, planner_pb2, types_pb2
+from cloud_planner.core.ledger import Observed
+from cloud_planner.planning_loop import Decision
+from cloud_planner.registry import DeviceRecord
+from cloud_planner.store import GenerationRecord, RolloutPhase
+
+
+def device_state(record: DeviceRecord, newest: GenerationRecord | None) -> planner_pb2.DeviceState:
+    """A device. Its process ids stand under "query/operator" (with #2, #3 ... for further replicas)."""
+    status = record.status
+    phase = control_pb2.GenerationPhase.Name(status.phase).removeprefix("GENERATION_PHASE_").lower()
+    state = planner_pb2.DeviceState(
+        fingerprint=wire.device_to_message(record.device),
+        connected=record.session is not None,
+        accepted_generation=status.generation,
+        active_generation=status.active_generation,
+        generation_phase=phase if status.phase else "",
+        reason=(record.refusal or status.reason)[:2000],
+        pids=_pids(record, newest),
+    )
+    state.last_seen_at.FromDatetime(record.last_seen_at)
+    return state
+
+
+def _pids(record: DeviceRecord, newest: GenerationRecord | None) -> dict[str, int]:
+    names: dict[str, str] = {}
+    directive = newest.directives.get(record.device.id) if newest is not None else None
+    if directive is not None:
+        names = {found.key: f"{found.query_id}/{found.operator_id}" for found in directive.replica_sets}
+        names |= {found.key: f"{found.query_id}/source" for found in directive.sources}
+    pids: dict[str, int] = {}
+    for key, replicas in record.status.pids.items():
+        for number, pid in enumerate(replicas.pids, start=1):
+            pids[names.get(key, key) + (f"#{number}" if number > 1 else "")] = pid
+    return pids
+
+
+def query_state(query: Query, decision: Decision, newest: GenerationRecord | None) -> planner_pb2.QueryState:
+    """A query, with its plan or the reason why it has none."""
+    state = planner_pb2.QueryState(query=wire.query_to_message(query), phase=planner_pb2.QUERY_PHASE_PENDING)
+    plan = plan_of(decision.summary, query.id)
+    if plan is not None:
+        state.phase = planner_pb2.QUERY_PHASE_PLACED
+        state.plan.CopyFrom(plan)
+        if newest is not None and plan_of(newest.selection, query.id) is not None:
+            state.generation = newest.generation.number
+            state.serving = newest.phase is not RolloutPhase.STARTING
+        return state
+    for unplaced in decision.summary.unplaced:
+        if unplaced.query_id == query.id:
+            state.phase, state.reason = planner_pb2.QUERY_PHASE_UNPLACED, unplaced.reason
+            return state
+    for waiting in decision.summary.pending:
+        if waiting.query_id == query.id:
+            state.reason = waiting.reason
+            if query.id in decision.profiling:
+                state.phase = planner_pb2.QUERY_PHASE_PROFILING
+            return state
+    state.reason = "it is being looked at"
+    return state
+
+
+def plan_of(summary: planner_pb2.SelectionSummary, query_id: QueryId) -> types_pb2.Plan | None:
+    """A query's plan in a selection; None: it has none."""
+    return next((plan for plan in summary.plans if plan.query_id == query_id), None)
+
+
+def pipeline_state(registered: RegisteredPipeline, queries: int) -> planner_pb2.PipelineState:
+    """A pipeline, with how many queries use it."""
+    pipeline = registered.pipeline
+    return planner_pb2.PipelineState(
+        id=pipeline.id,
+        bundle_digest=registered.bundle_digest,
+        environment_digest=registered.environment_digest,
+        contents=[
+            planner_pb2.ContentRef(name=content.name, digest=content.digest, samples=content.samples)
+            for content in registered.contents
+        ],
+        operator_ids=[operator.id for operator in pipeline.operators],
+        configurations=pipeline.configuration_count,
+        queries=queries,
+    )
+
+
+def ledger_entry(
+    query: Query,
+    generation: int,
+    seen: Observed,
+    operators: tuple[types_pb2.OperatorWindow, ...],
+    plan: types_pb2.Plan | None,
+    prediction: Interval | None,
+) -> planner_pb2.LedgerEntry:
+    """Observed beside predicted. Item goodput carries the query's weight, as planned goodput does."""
+    causes: Mapping[str, int] = seen.causes
+    entry = planner_pb2.LedgerEntry(
+        query_id=query.id,
+        generation=generation,
+        duration_s=seen.duration_s,
+        emitted=seen.emitted,
+        answered=seen.answered,
+        late=seen.late,
+        dropped=seen.dropped,
+        failed=seen.failed,
+        causes=causes,
+        latency_p50_ms=seen.latency_p50_ms,
+        latency_p95_ms=seen.latency_p95_ms,
+        accuracy_ratio=seen.accuracy_ratio,
+        scored=seen.scored,
+        item_goodput_per_s=seen.item_goodput_per_s * query.weight,
+        operators=operators,
+    )
+    if plan is not None:
+        entry.plan.CopyFrom(plan)
+        entry.planned_item_goodput_per_s = plan.item_goodput_per_s
+    if prediction is not None:
+        entry.predicted_accuracy_ratio.CopyFrom(
+            types_pb2.Interval(value=prediction.value, low=prediction.low, high=prediction.high)
+        )
+    return entry

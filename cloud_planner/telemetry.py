@@ -1,0 +1,116 @@
+"""Telemetry on its way into the store: checked, in batches, bounded."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from datetime import timedelta
+
+from circinus.clock import Clock
+from circinus.errors import InvalidInput, TooLarge
+from circinus.events import warning
+from circinus.model.device import DeviceId
+from circinus.v1 import control_pb2, types_pb2
+from circinus.wire import check
+from cloud_planner.store import Store, TelemetryRecord
+
+#: How many messages may wait to be written.
+MAX_WAITING_RECORDS = 10_000
+_FLUSH_S = 1.0
+_MAX_WINDOWS = 10_000
+_MAX_LATENCIES = 100_000
+_MAX_CAUSES = 100
+#: How long windows are kept, and how often older ones are forgotten.
+_KEEP = timedelta(days=1)
+_PRUNE_S = 600.0
+
+
+class TelemetryWriter:
+    """Takes telemetry messages and writes them once a second."""
+
+    def __init__(self, store: Store, clock: Clock, epoch: int) -> None:
+        self._store = store
+        self._clock = clock
+        self._epoch = epoch
+        self._waiting: list[TelemetryRecord] = []
+        self._dropped = 0
+        self._lock = asyncio.Lock()
+
+    def put(self, device_id: DeviceId, message: control_pb2.Telemetry) -> None:
+        """Takes one message; one that there is no room for is dropped and counted.
+
+        Raises:
+            InvalidInput: a figure is no number, or negative.
+            TooLarge: it has too many windows.
+        """
+        _check(message)
+        if len(self._waiting) >= MAX_WAITING_RECORDS:
+            self._dropped += 1
+            return
+        self._waiting.append(
+            TelemetryRecord(
+                device_id=device_id,
+                sequence=message.sequence,
+                received_at=self._clock.now(),
+                queries=tuple(message.queries),
+                operators=tuple(message.operators),
+            )
+        )
+
+    async def flush(self) -> None:
+        """Writes what waits."""
+        async with self._lock:
+            batch, self._waiting = self._waiting, []
+            if batch:
+                await self._store.add_telemetry(batch, self._epoch)
+            if self._dropped:
+                warning("telemetry_dropped", messages=self._dropped)
+                self._dropped = 0
+
+    async def run(self) -> None:
+        """Writes what waits once a second and forgets what is old, for ever."""
+        pruned_s = -math.inf
+        while True:
+            await self._clock.sleep(_FLUSH_S)
+            await self.flush()
+            if self._clock.monotonic_s() - pruned_s >= _PRUNE_S:
+                pruned_s = self._clock.monotonic_s()
+                await self._store.prune_telemetry(self._clock.now() - _KEEP)
+
+
+def _check(message: control_pb2.Telemetry) -> None:
+    if message.sequence >= 2**63:
+        raise InvalidInput(f"telemetry.sequence: {message.sequence} is beyond 2**63")
+    check.size("telemetry.queries", message.queries, _MAX_WINDOWS)
+    check.size("telemetry.operators", message.operators, _MAX_WINDOWS)
+    for window in message.queries:
+        _check_query_window(window)
+    for operator in message.operators:
+        check.name("telemetry.operators.query_id", operator.query_id)
+        check.name("telemetry.operators.operator_id", operator.operator_id)
+        _check_start(operator.generation, operator.start.seconds)
+        for value in (operator.duration_s, operator.service_ms_sum, operator.cpu_ms_sum, operator.queue_ms_sum):
+            check.number("telemetry.operators", value)
+
+
+def _check_query_window(window: types_pb2.QueryWindow) -> None:
+    check.name("telemetry.queries.query_id", window.query_id)
+    _check_start(window.generation, window.start.seconds)
+    check.number("telemetry.queries.duration_s", window.duration_s, high=86_400.0)
+    check.number("telemetry.queries.on_time_score_sum", window.on_time_score_sum)
+    check.size("telemetry.queries.latencies_ms", window.latencies_ms, _MAX_LATENCIES)
+    if len(window.scores_ratio) > len(window.latencies_ms):
+        raise TooLarge("telemetry.queries.scores_ratio: there are more scores than latencies")
+    for by_cause in (window.dropped_by_cause, window.failed_by_cause):
+        check.size("telemetry.queries causes", by_cause, _MAX_CAUSES)
+        for cause in by_cause:
+            check.name("telemetry.queries cause", cause)
+    for latency_ms in window.latencies_ms:
+        check.number("telemetry.queries.latencies_ms", latency_ms)
+    for score_ratio in window.scores_ratio:
+        check.ratio("telemetry.queries.scores_ratio", score_ratio)
+
+
+def _check_start(generation: int, seconds: int) -> None:
+    if generation >= 2**63 or not 0 <= seconds < 2**40:
+        raise InvalidInput(f"telemetry: generation {generation} or start {seconds} is no such thing")

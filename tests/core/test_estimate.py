@@ -1,0 +1,109 @@
+"""The latency model: what it says of simple cases, and that pruning by it is valid."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from small_problems import machine, option
+
+from cloud_planner.core.estimate import dominant_share_ratio, in_time_ratio, join, median_ms, percentile_ms, stay_of
+from cloud_planner.core.packing import machines_needed, maximal_patterns
+from cloud_planner.core.pareto import non_dominated
+from cloud_planner.core.problem import Waiting
+
+times = st.floats(0.1, 1e4)
+spreads = st.one_of(st.just(0.0), st.floats(0.0, 1e8))
+
+
+@given(
+    mean=times,
+    variance=spreads,
+    more=st.floats(0.0, 1e4),
+    wider=st.floats(0.0, 1e8),
+    ratio=st.sampled_from([0.5, 0.9, 0.95, 0.99]),
+)
+def test_percentile_never_falls_in_mean_or_variance(mean, variance, more, wider, ratio):
+    here = float(percentile_ms(mean, variance, ratio))
+    assert float(percentile_ms(mean + more, variance, ratio)) >= here * (1 - 1e-6)
+    assert float(percentile_ms(mean, variance + wider, ratio)) >= here * (1 - 1e-6)
+    assert here >= mean
+
+
+@given(a=times, va=spreads, b=times, vb=spreads, more=st.floats(0.0, 1e4), wider=st.floats(0.0, 1e8))
+def test_join_never_falls(a, va, b, vb, more, wider):
+    mean, variance = join(a, va, b, vb)
+    later = join(a + more, va + wider, b, vb)
+    assert later[0] >= mean * (1 - 1e-6)
+    assert later[1] >= variance
+
+
+@given(low=st.floats(0.0, 4.0), more=st.floats(0.0, 4.0), load=st.floats(1.0, 90.0))
+def test_stay_and_departures_never_fall_in_variability_of_arrivals(low, more, load):
+    stay = stay_of(option("m1", ms=10.0, variance=30.0), load, Waiting.QUEUE)
+    for before, after in zip(stay.through(low), stay.through(low + more), strict=True):
+        assert after >= before - 1e-9
+
+
+def test_without_variance_the_percentile_is_the_mean():
+    assert float(percentile_ms(42.0, 0.0, 0.95)) == 42.0
+    assert median_ms(42.0, 0.0) == 42.0
+    assert in_time_ratio(42.0, 0.0, 42.0) == 1.0
+    assert in_time_ratio(42.0, 0.0, 41.0) == 0.0
+
+
+def test_percentile_of_an_exponential_time():
+    assert float(percentile_ms(10.0, 100.0, 0.95)) == pytest.approx(-10.0 * np.log(0.05), rel=1e-6)
+    assert median_ms(10.0, 100.0) == pytest.approx(10.0 * np.log(2.0), rel=1e-6)
+    assert in_time_ratio(10.0, 100.0, 10.0) == pytest.approx(1.0 - np.exp(-1.0))
+
+
+def test_waiting_of_poisson_arrivals_at_exponential_service():
+    stay = stay_of(option("m1", ms=10.0, variance=100.0), 50.0, Waiting.QUEUE)
+    mean, _, departure = stay.through(1.0)
+    assert mean == pytest.approx(20.0)  # M/M/1 at half load
+    assert departure == pytest.approx(1.0)
+
+
+def test_even_arrivals_at_even_service_do_not_wait():
+    mean, variance, _ = stay_of(option("m1", ms=10.0), 100.0, Waiting.QUEUE).through(0.0)
+    assert mean == 10.0
+    assert variance == 0.0
+
+
+def test_a_batch_waits_until_it_is_full():
+    stay = stay_of(option("m1", ms=40.0, batch=5, capacity=125.0), 100.0, Waiting.BATCH)
+    assert stay.through(0.0)[0] == pytest.approx(40.0 + 40.0)
+
+
+def test_dominant_share_leaves_out_what_is_not_used():
+    assert dominant_share_ratio(machine("m1", cores=2.0), option("m1", cores=0.5, memory=900)) == pytest.approx(0.9)
+
+
+@given(rows=st.lists(st.tuples(*[st.integers(0, 4)] * 3), min_size=1, max_size=60))
+def test_non_dominated_rows_are_those_of_a_double_loop(rows):
+    table = np.array(rows, dtype=float)
+
+    def beats(i, j):
+        below = all(a <= b for a, b in zip(rows[i], rows[j], strict=True))
+        return below and (rows[i] != rows[j] or i < j)
+
+    kept = [j for j in range(len(rows)) if not any(beats(i, j) for i in range(len(rows)))]
+    assert non_dominated(table).tolist() == kept
+
+
+def test_packing_finds_what_first_fit_misses():
+    # first-fit decreasing puts 4 + 4 + 2 together; 4 + 3 + 3 leaves nothing over on either machine
+    shapes = {(4.0, 0, 0, 0): 2, (3.0, 0, 0, 0): 2, (2.0, 0, 0, 0): 3}
+    assert machines_needed(shapes, (10.0, 0, 0, 0)) == 2
+
+
+def test_totals_that_fit_may_still_need_another_machine():
+    assert machines_needed({(0.6, 0, 0, 0): 3}, (1.0, 0, 0, 0)) == 3
+
+
+def test_patterns_are_maximal():
+    patterns, complete = maximal_patterns({(2.0, 0, 0, 0): 2, (1.0, 0, 0, 0): 9}, (3.0, 0, 0, 0))
+    assert complete
+    assert sorted(patterns) == [(0, 3), (1, 1)]

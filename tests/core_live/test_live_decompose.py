@@ -1,0 +1,103 @@
+import dataclasses
+
+import pytest
+from live_values import ENVIRONMENT, accelerator, device, fleet, operator, pipeline, query, table
+
+from circinus.model.device import Environment, Tier
+from circinus.model.pipeline import State
+from cloud_planner.core.decompose import decompose, memory_limit_bytes, reachable
+
+
+def only(problem):
+    (found,) = problem.queries
+    return found
+
+
+def test_each_configuration_with_scores_is_a_candidate_with_an_option_for_each_share():
+    found = only(decompose(fleet(device("camera", cores=0.5)), [query()]))
+    assert len(found.candidates) == 4
+    step = found.candidates[0].steps[0]
+    assert [option.cores for option in step.options] == [0.25, 0.5]
+    quarter, half = step.options
+    assert quarter.service.mean_ms == pytest.approx(2 * half.service.mean_ms) == pytest.approx(21.5 / 0.25)
+    assert quarter.service.variance_ms2 == pytest.approx(4 * half.service.variance_ms2)
+    assert half.capacity_per_s == pytest.approx(1000 * 0.5 / 21.5)
+    assert found.candidates[0].source_bytes == 1000.0
+
+
+def test_memory_limits_have_room_and_are_steady():
+    assert memory_limit_bytes(100 * 2**20) == 256 * 2**20
+    assert memory_limit_bytes(101 * 2**20) == 256 * 2**20
+    assert memory_limit_bytes(0) == 64 * 2**20
+
+
+def test_options_stand_only_where_environment_times_and_links_are():
+    devices = (
+        device("camera", links=["gateway", "bare", "slow"]),
+        device("gateway", data_address="a:1", links=["cloud"]),
+        device("cloud", tier=Tier.CLOUD, data_address="a:2"),
+        device("bare", ready=False, data_address="a:3"),
+        device("slow", device_class="slow", data_address="a:4"),
+        device("island"),
+    )
+    step = only(decompose(fleet(*devices), [query()])).candidates[0].steps[0]
+    assert {option.machine for option in step.options} == {"camera", "gateway", "cloud"}
+
+
+def test_a_link_needs_one_end_that_can_be_dialled():
+    assert reachable([device("a", links=["b"]), device("b")], "a") == {"a"}
+    assert reachable([device("a", links=["b"]), device("b", data_address="x:1")], "a") == {"a", "b"}
+    assert reachable([device("a", links=["b"], data_address="x:1"), device("b")], "a") == {"a", "b"}
+
+
+def test_wires_are_as_reported_and_zero_bandwidth_is_unlimited():
+    near = device("camera", links=["cloud"])
+    free = dataclasses.replace(near.links[0], bandwidth_bit_per_s=0, price_per_gb=0.5)
+    problem = decompose(fleet(dataclasses.replace(near, links=(free,)), device("cloud", data_address="a:1")), [query()])
+    (wire,) = problem.wires
+    assert (wire.source, wire.target, wire.bandwidth_bit_per_s, wire.price_per_gb) == ("camera", "cloud", None, 0.5)
+
+
+def test_pinned_operators_have_options_nowhere_else():
+    spec = pipeline(
+        operator("cut", ["source"], pinned="source"), operator("read", ["cut"], pinned="cloud"), outputs=("read",)
+    )
+    devices = (device("camera", links=["cloud"]), device("cloud", data_address="a:1"))
+    cut, read = only(decompose(fleet(*devices, spec=spec), [query()])).candidates[0].steps
+    assert {option.machine for option in cut.options} == {"camera"}
+    assert {option.machine for option in read.options} == {"cloud"}
+    alone = only(decompose(fleet(devices[0], spec=spec), [query()]))
+    assert alone.impossible == "no reachable device can run operator read (pinned to cloud)"
+
+
+def test_what_makes_a_query_impossible_is_said():
+    assert "is not known here" in only(decompose(fleet(device("other")), [query()])).impossible
+    gone = only(decompose(fleet(device("other"), absent={"camera": "it was last seen at noon"}), [query()]))
+    assert "it was last seen at noon" in gone.impossible
+    bare = device("camera", environments=(Environment(digest=ENVIRONMENT, ready=False, reason="install tesseract"),))
+    assert "install tesseract" in only(decompose(fleet(bare), [query()])).impossible
+    unmeasured = fleet(device("camera"), tables=table(pipeline(), classes=("slow",)))
+    assert "scores on plain and times" in only(decompose(unmeasured, [query()])).impossible
+
+
+def test_an_accelerator_variant_takes_a_slot_and_its_part_of_the_memory():
+    spec = pipeline(operator("cut", ["source"]), operator("read", ["cut"], accelerator_kinds=("cuda",)))
+    strong = device("camera", accelerators=(accelerator(),))
+    problem = decompose(fleet(strong, spec=spec), [query()])
+    cut, read = only(problem).candidates[0].steps
+    assert {option.accelerator_slots for option in cut.options} == {0}
+    assert {(o.accelerator_slots, o.accelerator_memory_bytes) for o in read.options} == {(1, 2 * 2**30)}
+    assert problem.machines[0].accelerator_slots == 4
+
+
+def test_a_stateful_operator_has_only_options_that_one_replica_can_do():
+    spec = pipeline(operator("cut", ["source"], state=State.PER_SOURCE), operator("read", ["cut"]))
+    cut, read = only(decompose(fleet(device("camera"), spec=spec), [query(rate_per_s=15.0)])).candidates[0].steps
+    assert [option.cores for option in cut.options] == [0.5, 1.0]
+    assert [option.cores for option in read.options] == [0.25, 0.5, 1.0]
+
+
+def test_the_order_of_what_comes_in_does_not_matter():
+    devices = (device("camera", links=["cloud"]), device("cloud", data_address="a:1"))
+    queries = [query("b"), query("a")]
+    assert decompose(fleet(*devices), queries) == decompose(fleet(*reversed(devices)), queries[::-1])

@@ -1,0 +1,67 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from live_values import pipeline, profile
+
+from cloud_planner.core.profiles import accuracy, accuracy_prediction, class_statistics, prefix_key
+
+
+def test_samples_of_equal_prefixes_are_one_measurement():
+    spec = pipeline()
+    slow, fast = {"cut.length": 1, "read.fast": False}, {"cut.length": 1, "read.fast": True}
+    known = class_statistics(
+        spec,
+        (
+            profile(slow, {0: (None, {"cut": 10.0, "read": 50.0}), 1: (None, {"cut": 20.0, "read": 70.0})}),
+            profile(fast, {0: (None, {"cut": 14.0, "read": 5.0}), 1: (None, {"cut": 20.0, "read": 5.0})}),
+        ),
+    )
+    cut = known.service(spec, "cut", slow)
+    assert cut == known.service(spec, "cut", fast)
+    assert (cut.mean_ms, cut.variance_ms2, cut.samples) == (16.0, 32.0, 2)
+    assert known.service(spec, "read", slow).mean_ms == 60.0
+    assert known.service(spec, "read", fast).mean_ms == 5.0
+    assert known.service(spec, "cut", {"cut.length": 2, "read.fast": True}) is None
+    assert known.source_bytes == 1000.0
+    assert cut.memory_bytes == 10 * 2**20
+
+
+def test_a_prefix_leaves_out_what_comes_later():
+    spec = pipeline()
+    assert prefix_key(spec, "cut", {"cut.length": 1, "read.fast": True}) == '{"cut.length":1}'
+    assert prefix_key(spec, "read", {"cut.length": 1, "read.fast": True}) == '{"cut.length":1,"read.fast":true}'
+
+
+def test_the_lower_bound_widens_with_the_number_of_configurations():
+    scores = {0: 0.8, 1: 0.9, 2: 1.0, 3: 0.9}
+    one, many = accuracy(scores, configurations=1), accuracy(scores, configurations=50)
+    assert one.mean_ratio == many.mean_ratio == pytest.approx(0.9)
+    assert many.bounds.low < one.bounds.low < 0.9
+    # Student's t by hand: 0.9 - 2.353363 x 0.0816497 / 2.
+    assert one.bounds.low == pytest.approx(0.8039, abs=1e-4)
+
+
+def test_one_score_bounds_nothing():
+    assert accuracy({0: 0.7}, configurations=3).bounds.low == 0.0
+    assert accuracy({0: 0.7}, configurations=3).bounds.high == 1.0
+
+
+def test_a_prediction_narrows_with_items_down_to_what_the_samples_allow():
+    scores = {index: 0.8 + 0.02 * (index % 5) for index in range(24)}
+    few, many = accuracy_prediction(scores, items=5), accuracy_prediction(scores, items=10_000)
+    assert few.low < many.low < many.value < many.high < few.high
+    assert many.high - many.low < 0.03
+
+
+def test_no_scores_are_refused():
+    with pytest.raises(ValueError, match="no accuracy"):
+        accuracy({}, configurations=1)
+    with pytest.raises(ValueError, match="0 items"):
+        accuracy_prediction({0: 0.5}, items=0)
+
+
+@given(st.lists(st.floats(0.0, 1.0), min_size=1, max_size=30), st.integers(1, 2000), st.integers(1, 1000))
+def test_bounds_hold_their_mean_and_stay_ratios(values, configurations, items):
+    scores = dict(enumerate(values))
+    for found in (accuracy(scores, configurations=configurations).bounds, accuracy_prediction(scores, items=items)):
+        assert 0.0 <= found.low <= found.value <= found.high <= 1.0 + 1e-9

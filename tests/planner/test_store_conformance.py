@@ -1,0 +1,283 @@
+"""What every store must do; run over SQLite on disk and in memory."""
+
+import asyncio
+import sqlite3
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from planner_fleet import device, fake_digest
+
+from circinus.errors import AlreadyExists, BadDigest, Internal, InvalidInput, NotFound, TooLarge
+from circinus.model.directive import Generation
+from circinus.model.pipeline import ContentRef
+from circinus.model.profile import ConfigurationProfile, OperatorSample, SampleResult
+from circinus.model.query import Query, Slo
+from circinus.v1 import planner_pb2, types_pb2
+from cloud_planner.store import (
+    BlobStore,
+    GenerationRecord,
+    PipelineRecord,
+    RolloutPhase,
+    SqliteStore,
+    TelemetryRecord,
+)
+
+NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+
+
+@pytest.fixture(params=["file", "memory"])
+async def store(request, tmp_path):
+    opened = await SqliteStore.open(tmp_path / "planner.sqlite3" if request.param == "file" else None)
+    yield opened
+    await opened.close()
+
+
+def a_query(query_id, **changes):
+    values = {
+        "id": query_id,
+        "pipeline_id": "words",
+        "content": "plain",
+        "source_device_id": "camera",
+        "rate_per_s": 2.0,
+        "slo": Slo(latency_ms=100.0),
+    }
+    return Query(**(values | changes))
+
+
+def a_profile(length, scores, *, wall_ms=10.0):
+    return ConfigurationProfile(
+        configuration={"cut.length": length, "read.fast": True},
+        samples=tuple(
+            SampleResult(
+                sample_index=index,
+                score_ratio=score,
+                operators=(
+                    OperatorSample(operator_id="cut", cpu_ms=9.0, wall_ms=wall_ms, output_bytes=7, cached=False),
+                    OperatorSample(operator_id="read", cpu_ms=9.0, wall_ms=wall_ms, output_bytes=8, cached=True),
+                ),
+            )
+            for index, score in scores.items()
+        ),
+        memory_bytes={"cut": 100},
+        source_bytes=55,
+    )
+
+
+def a_generation(number, *, phase=RolloutPhase.STARTING, devices=("camera",)):
+    return GenerationRecord(
+        generation=Generation(epoch=1, number=number),
+        created_at=NOW,
+        phase=phase,
+        selection=planner_pb2.SelectionSummary(goodput_per_s=number),
+        directives={
+            found: types_pb2.Directive(device_id=found, epoch=1, generation=number, digest=fake_digest(found))
+            for found in devices
+        },
+    )
+
+
+async def test_a_new_store_is_of_epoch_one_and_empty(store):
+    assert await store.epoch() == 1
+    assert await store.devices() == ()
+    assert await store.queries() == ()
+    assert await store.newest_generation() is None
+    assert await store.decision() is None
+
+
+async def test_the_newest_fingerprint_of_a_device_stands(store):
+    await store.put_device(device("camera"), NOW)
+    newer = device("camera", links=["cloud"], environments=[fake_digest("e")])
+    await store.put_device(newer, NOW + timedelta(seconds=1))
+    assert await store.devices() == ((newer, NOW + timedelta(seconds=1)),)
+
+
+async def test_pipelines_are_replaced_whole_and_removed(store):
+    record = PipelineRecord(
+        id="words",
+        spec_yaml="text",
+        bundle_digest=fake_digest("b"),
+        environment_digest=fake_digest("e"),
+        contents=(ContentRef(name="plain", digest=fake_digest("c"), samples=3),),
+    )
+    await store.put_pipeline(record)
+    assert await store.pipelines() == (record,)
+    other = PipelineRecord(
+        id="words",
+        spec_yaml="other",
+        bundle_digest=fake_digest("b2"),
+        environment_digest=fake_digest("e"),
+        contents=(ContentRef(name="odd", digest=fake_digest("c2"), samples=4),),
+    )
+    await store.put_pipeline(other)
+    assert await store.pipelines() == (other,)
+    await store.remove_pipeline("words")
+    await store.remove_pipeline("words")
+    assert await store.pipelines() == ()
+
+
+async def test_queries_keep_the_order_of_submission(store):
+    await store.put_queries([a_query("z"), a_query("a")])
+    await store.put_queries([a_query("m", slo=Slo(), weight=2.0)])
+    assert [query.id for query in await store.queries()] == ["z", "a", "m"]
+    assert (await store.queries())[2] == a_query("m", slo=Slo(), weight=2.0)
+    await store.remove_query("a")
+    assert [query.id for query in await store.queries()] == ["z", "m"]
+
+
+async def test_queries_are_added_all_or_none(store):
+    await store.put_queries([a_query("a")])
+    with pytest.raises(AlreadyExists):
+        await store.put_queries([a_query("b"), a_query("a")])
+    assert [query.id for query in await store.queries()] == ["a"]
+
+
+async def test_query_numbers_are_given_once(store):
+    assert await store.name_queries(2) == 1
+    assert await store.name_queries(1) == 3
+
+
+async def test_profiles_add_up_sample_by_sample(store):
+    key = (fake_digest("b"), fake_digest("c"))
+    await store.add_profiles(*key, "fast", [a_profile(1, {0: 0.5, 1: 1.0})])
+    await store.add_profiles(*key, "fast", [a_profile(1, {2: 0.0}), a_profile(2, {0: 0.25})])
+    await store.add_profiles(*key, "slow", [a_profile(1, {0: None}, wall_ms=40.0)])
+    table = await store.profile_table(*key)
+    first = '{"cut.length":1,"read.fast":true}'
+    assert table.scores == {first: {0: 0.5, 1: 1.0, 2: 0.0}, '{"cut.length":2,"read.fast":true}': {0: 0.25}}
+    assert sorted(table.times) == ["fast", "slow"]
+    assert table.times["slow"] == (a_profile(1, {0: 0.5}, wall_ms=40.0),)
+    assert [sample.sample_index for sample in table.times["fast"][0].samples] == [0, 1, 2]
+    assert table.times["fast"][0].configuration == {"cut.length": 1, "read.fast": True}
+    empty = await store.profile_table(fake_digest("b"), fake_digest("other"))
+    assert (empty.scores, empty.times) == ({}, {})
+
+
+async def test_a_sample_measured_again_replaces_the_older_result(store):
+    key = (fake_digest("b"), fake_digest("c"))
+    await store.add_profiles(*key, "fast", [a_profile(1, {0: 0.5})])
+    await store.add_profiles(*key, "fast", [a_profile(1, {0: 0.75}, wall_ms=12.0)])
+    assert (await store.profile_table(*key)).times["fast"] == (a_profile(1, {0: 0.75}, wall_ms=12.0),)
+
+
+async def test_the_newest_generation_comes_back_byte_for_byte(store):
+    await store.put_generation(a_generation(9))
+    await store.put_generation(a_generation(10, devices=("camera", "cloud")))
+    found = await store.newest_generation()
+    assert found == a_generation(10, devices=("camera", "cloud"))
+    assert await store.generation(Generation(epoch=1, number=9)) == a_generation(9)
+    assert await store.generation(Generation(epoch=1, number=3)) is None
+    assert (await store.decision()).goodput_per_s == 10.0
+
+
+async def test_a_generation_is_never_written_twice(store):
+    await store.put_generation(a_generation(1))
+    with pytest.raises(AlreadyExists):
+        await store.put_generation(a_generation(1, devices=("cloud",)))
+    assert await store.newest_generation() == a_generation(1)
+
+
+async def test_phases_move_and_a_directive_once_added_stands(store):
+    await store.put_generation(a_generation(1))
+    await store.set_phase(Generation(epoch=1, number=1), RolloutPhase.ACTIVE)
+    await store.add_directive(types_pb2.Directive(device_id="late", epoch=1, generation=1, digest="first"))
+    await store.add_directive(types_pb2.Directive(device_id="late", epoch=1, generation=1, digest="second"))
+    found = await store.newest_generation()
+    assert found.phase is RolloutPhase.ACTIVE
+    assert found.directives["late"].digest == "first"
+
+
+def a_window(query_id, generation, start):
+    window = types_pb2.QueryWindow(query_id=query_id, generation=generation, emitted=1)
+    window.start.FromDatetime(start)
+    return window
+
+
+def some_telemetry(sequence, *windows, device_id="camera", at=NOW):
+    return TelemetryRecord(device_id=device_id, sequence=sequence, received_at=at, queries=windows, operators=())
+
+
+async def test_repeated_telemetry_counts_once(store):
+    window = a_window("q", 1, NOW)
+    assert await store.add_telemetry([some_telemetry(1, window), some_telemetry(1, window)], 1) == 1
+    assert await store.add_telemetry([some_telemetry(1, window), some_telemetry(2, window)], 1) == 1
+    assert await store.add_telemetry([some_telemetry(1, window, device_id="cloud")], 1) == 1
+    assert len((await store.windows(NOW)).queries) == 3
+
+
+async def test_windows_are_found_by_moment_and_generation(store):
+    later = NOW + timedelta(seconds=10)
+    await store.add_telemetry([some_telemetry(1, a_window("q", 1, later), a_window("q", 2, NOW))], 1)
+    assert [window.generation for window in (await store.windows(NOW)).queries] == [2, 1]
+    assert [window.generation for window in (await store.windows(later)).queries] == [1]
+    found = await store.windows(NOW, Generation(epoch=1, number=2))
+    assert [window.generation for window in found.queries] == [2]
+
+
+async def test_old_windows_are_forgotten_but_their_repeats_stay_known(store):
+    old, new = NOW, NOW + timedelta(days=2)
+    await store.add_telemetry([some_telemetry(1, a_window("q", 1, old)), some_telemetry(2, a_window("q", 1, old))], 1)
+    await store.prune_telemetry(new)
+    assert (await store.windows(old)).queries == ()
+    assert await store.add_telemetry([some_telemetry(2, a_window("q", 1, old))], 1) == 0
+
+
+async def test_tasks_that_are_cancelled_leave_no_transaction_behind(store):
+    for delay in range(6):
+        task = asyncio.create_task(store.put_queries([a_query(f"a{delay}")]))
+        for _ in range(delay):
+            await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.wait([task])
+    await store.put_queries([a_query("last")])
+    assert (await store.queries())[-1].id == "last"
+
+
+async def test_what_was_written_is_there_after_reopening(tmp_path):
+    path = tmp_path / "planner.sqlite3"
+    store = await SqliteStore.open(path)
+    await store.put_generation(a_generation(1))
+    await store.close()
+    store = await SqliteStore.open(path)
+    assert await store.newest_generation() == a_generation(1)
+    await store.close()
+
+
+async def test_a_store_of_a_newer_version_is_refused(tmp_path):
+    path = tmp_path / "planner.sqlite3"
+    await (await SqliteStore.open(path)).close()
+    with sqlite3.connect(path) as connection:
+        connection.execute("PRAGMA user_version=99")
+    connection.close()
+    with pytest.raises(Internal, match="newer"):
+        await SqliteStore.open(path)
+
+
+def test_a_blob_is_there_only_when_it_is_whole_and_right(tmp_path):
+    blobs = BlobStore(tmp_path)
+    digest = "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    with pytest.raises(NotFound):
+        blobs.size_bytes(digest)
+    for wrong in (b"abd", b"ab"):
+        with blobs.receive(digest, 3) as incoming:
+            incoming.append(wrong)
+            with pytest.raises(BadDigest):
+                incoming.commit()
+    with pytest.raises(TooLarge), blobs.receive(digest, 3) as incoming:
+        incoming.append(b"abcd")
+    assert list(tmp_path.iterdir()) == []
+    with blobs.receive(digest, 3) as incoming:
+        incoming.append(b"ab")
+        incoming.append(b"c")
+        assert not blobs.has(digest)
+        incoming.commit()
+    assert blobs.read(digest, 1, 5) == b"bc"
+    with pytest.raises(TooLarge):
+        blobs.receive(digest, 2**40)
+    with pytest.raises(InvalidInput):
+        blobs.receive("sha256:../../x", 3)
+
+
+def test_what_was_left_half_received_is_swept_at_the_start(tmp_path):
+    (tmp_path / "incoming-abc").write_bytes(b"half")
+    BlobStore(tmp_path)
+    assert list(tmp_path.iterdir()) == []
