@@ -43,7 +43,7 @@ class Milp:
 class Work:
     """How much a solver may do. ``max_seconds`` makes answers depend on the clock; None: nodes alone limit."""
 
-    max_nodes: int = 20_000
+    max_nodes: int = 5_000
     max_seconds: float | None = None
 
 
