@@ -67,6 +67,8 @@ def _solve(milp: Milp, work: Work) -> MilpResult:
     model.verbose = 0
     model.threads = 1
     model.seed = _SEED
+    # CBC's integer preprocessing is fast and wrong: on some programmes it calls optimal what is not.
+    model.preprocess = 0
     model.max_mip_gap = 1e-9
     model.max_mip_gap_abs = 1e-9
     largest = max((abs(value) for value in milp.objective), default=0.0)

@@ -10,8 +10,8 @@ from cloud_planner.core.problem import Objective
 from cloud_planner.core.select.milp import MilpResult, MilpStatus, Row, Sense, Solver, Work, merged
 from cloud_planner.core.select.model import Model, Terms
 
-#: Relative slack by which a later stage may fall short of an earlier one: solvers have tolerances.
-_SLACK_RATIO = 1e-7
+#: Relative slack by which a later stage may exceed an earlier one's cost; goodput comes in steps and gets none.
+_SLACK_RATIO = 1e-6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +70,7 @@ class _Run:
     def hold(self, terms: Sequence[tuple[int, float]], sense: Sense, value: float) -> None:
         """Keeps what a stage reached, with the row scaled to the solver's absolute tolerances."""
         scale = abs(value) if abs(value) > 1e-9 else 1.0
-        signed = 1.0 - _SLACK_RATIO if sense is Sense.AT_LEAST else 1.0 + _SLACK_RATIO
+        signed = 1.0 if sense is Sense.AT_LEAST else 1.0 + _SLACK_RATIO
         scaled = [(column, factor / scale) for column, factor in terms]
         self.rows.append(Row(terms=merged(scaled), sense=sense, rhs=value / scale * signed))
 
