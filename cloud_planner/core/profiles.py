@@ -6,7 +6,8 @@ cache repeats another one's figures and counts once. The correlation between the
 slow everywhere) is not modelled: stages are taken as independent, which makes tails a little short.
 
 Accuracy is bounded from below by Student's t at level 0.05 / (number of configurations): the bound that a plan is
-held to must survive that the best of many is picked (Bonferroni).
+held to must survive that the best of many is picked (Bonferroni). The deviation is never taken below 1 / (2n): n equal
+scores say that failures are rare, not that there are none.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ from circinus.wire import configuration_key
 
 #: Chance, over all configurations of a table, that some lower bound on accuracy is above the truth.
 ACCURACY_LEVEL: Final = 0.05
+#: A class is compared with another one only over so many samples that both measured.
+LEAST_SHARED: Final = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,22 +82,39 @@ class _Series:
         self.cached: dict[int, tuple[float, int]] = {}
         self.memory_bytes = 0
 
-    def statistics(self) -> ServiceStatistics:
-        by_sample = {index: [figure] for index, figure in self.cached.items()} | self.measured
-        times_ms = [sum(time for time, _ in figures) / len(figures) for figures in by_sample.values()]
-        sizes = [size for figures in by_sample.values() for _, size in figures]
-        mean_ms, variance_ms2 = _moments(times_ms)
+    def _by_sample(self) -> dict[int, list[tuple[float, int]]]:
+        return {index: [figure] for index, figure in self.cached.items()} | self.measured
+
+    def times_ms(self) -> dict[int, float]:
+        """The mean time of each sample."""
+        return {index: sum(time for time, _ in figures) / len(figures) for index, figures in self._by_sample().items()}
+
+    def statistics(self, reference: Mapping[int, float]) -> ServiceStatistics:
+        """Figures of this series; ``reference``: times by sample of the class that measured the most of them."""
+        times_ms = self.times_ms()
+        sizes = [size for figures in self._by_sample().values() for _, size in figures]
+        mean_ms, variance_ms2 = _moments(list(times_ms.values()))
+        samples = len(times_ms)
+        shared = times_ms.keys() & reference.keys()
+        total_ms = sum(reference[index] for index in shared)
+        if len(reference) > samples and len(shared) >= LEAST_SHARED and total_ms > 0.0:
+            slower = sum(times_ms[index] for index in shared) / total_ms
+            reference_mean_ms, reference_variance_ms2 = _moments(list(reference.values()))
+            mean_ms, variance_ms2 = slower * reference_mean_ms, slower**2 * reference_variance_ms2
+            samples = len(reference)
         return ServiceStatistics(
             mean_ms=mean_ms,
             variance_ms2=variance_ms2,
             output_bytes=sum(sizes) / len(sizes),
             memory_bytes=self.memory_bytes,
-            samples=len(times_ms),
+            samples=samples,
         )
 
 
-def class_statistics(pipeline: Pipeline, profiles: tuple[ConfigurationProfile, ...]) -> ClassStatistics:
-    """Service statistics of one class from the profiles that were measured on it. O(samples x operators)."""
+def _series(
+    pipeline: Pipeline, profiles: tuple[ConfigurationProfile, ...]
+) -> tuple[dict[tuple[OperatorId, str], _Series], float]:
+    """The measurements of one class by (operator, prefix), and the mean size of a source's item."""
     series: dict[tuple[OperatorId, str], _Series] = {}
     source_sizes: list[int] = []
     for profile in profiles:
@@ -117,15 +137,30 @@ def class_statistics(pipeline: Pipeline, profiles: tuple[ConfigurationProfile, .
             found = series.get((operator_id, keys.get(operator_id, "")))
             if found is not None:
                 found.memory_bytes = max(found.memory_bytes, memory_bytes)
-    return ClassStatistics(
-        services={key: entry.statistics() for key, entry in series.items()},
-        source_bytes=sum(source_sizes) / len(source_sizes) if source_sizes else 0.0,
-    )
+    return series, sum(source_sizes) / len(source_sizes) if source_sizes else 0.0
 
 
 def times_of(table: ProfileTable, pipeline: Pipeline) -> dict[DeviceClass, ClassStatistics]:
-    """Service statistics of every class in a table."""
-    return {device_class: class_statistics(pipeline, profiles) for device_class, profiles in table.times.items()}
+    """Service statistics of every class in a table. O(samples x operators).
+
+    A class that measured few samples is compared, sample by sample, with the one that measured the most: how much
+    slower it is is known well from few pairs, while the mean over few pages says more of those pages than of the
+    class (ratio estimation; Cochran, Sampling Techniques, chapter 6).
+    """
+    classes = {device_class: _series(pipeline, profiles) for device_class, profiles in table.times.items()}
+    reference: dict[tuple[OperatorId, str], dict[int, float]] = {}
+    for _, (series, _bytes) in sorted(classes.items()):
+        for key, entry in series.items():
+            times_ms = entry.times_ms()
+            if len(times_ms) > len(reference.get(key, {})):
+                reference[key] = times_ms
+    return {
+        device_class: ClassStatistics(
+            services={key: entry.statistics(reference[key]) for key, entry in series.items()},
+            source_bytes=source_bytes,
+        )
+        for device_class, (series, source_bytes) in classes.items()
+    }
 
 
 def accuracy(scores: Mapping[int, float], *, configurations: int) -> AccuracyStatistics:
@@ -138,7 +173,7 @@ def accuracy(scores: Mapping[int, float], *, configurations: int) -> AccuracySta
     """
     if not scores:
         raise ValueError("a configuration without scores has no accuracy")
-    mean, variance = _moments(list(scores.values()))
+    mean, variance = _score_moments(scores)
     low, high = 0.0, 1.0
     if len(scores) > 1:
         half = _t(1.0 - ACCURACY_LEVEL / max(1, configurations), len(scores) - 1) * sqrt(variance / len(scores))
@@ -159,11 +194,17 @@ def accuracy_prediction(scores: Mapping[int, float], *, items: int) -> Interval:
     """
     if not scores or items < 1:
         raise ValueError(f"a prediction needs scores and items; there are {len(scores)} scores and {items} items")
-    mean, variance = _moments(list(scores.values()))
+    mean, variance = _score_moments(scores)
     if len(scores) == 1:
         return Interval(value=mean, low=0.0, high=1.0)
     half = _t(0.975, len(scores) - 1) * sqrt(variance) * sqrt(1.0 / len(scores) + 1.0 / items)
     return Interval(value=mean, low=max(0.0, mean - half), high=min(1.0, mean + half))
+
+
+def _score_moments(scores: Mapping[int, float]) -> tuple[float, float]:
+    """Mean and variance of scores, the variance with its floor."""
+    mean, variance = _moments(list(scores.values()))
+    return mean, max(variance, (0.5 / len(scores)) ** 2)
 
 
 def _moments(values: list[float]) -> tuple[float, float]:

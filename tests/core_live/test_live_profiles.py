@@ -3,19 +3,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 from live_values import pipeline, profile
 
-from cloud_planner.core.profiles import accuracy, accuracy_prediction, class_statistics, prefix_key
+from circinus.model.profile import ProfileTable
+from cloud_planner.core.profiles import accuracy, accuracy_prediction, prefix_key, times_of
+
+
+def table(**times):
+    return ProfileTable(bundle_digest="b", content_digest="c", scores={}, times=times)
 
 
 def test_samples_of_equal_prefixes_are_one_measurement():
     spec = pipeline()
     slow, fast = {"cut.length": 1, "read.fast": False}, {"cut.length": 1, "read.fast": True}
-    known = class_statistics(
-        spec,
-        (
-            profile(slow, {0: (None, {"cut": 10.0, "read": 50.0}), 1: (None, {"cut": 20.0, "read": 70.0})}),
-            profile(fast, {0: (None, {"cut": 14.0, "read": 5.0}), 1: (None, {"cut": 20.0, "read": 5.0})}),
-        ),
+    profiles = (
+        profile(slow, {0: (None, {"cut": 10.0, "read": 50.0}), 1: (None, {"cut": 20.0, "read": 70.0})}),
+        profile(fast, {0: (None, {"cut": 14.0, "read": 5.0}), 1: (None, {"cut": 20.0, "read": 5.0})}),
     )
+    known = times_of(table(box=profiles), spec)["box"]
     cut = known.service(spec, "cut", slow)
     assert cut == known.service(spec, "cut", fast)
     assert (cut.mean_ms, cut.variance_ms2, cut.samples) == (16.0, 32.0, 2)
@@ -26,6 +29,34 @@ def test_samples_of_equal_prefixes_are_one_measurement():
     assert cut.memory_bytes == 10 * 2**20
 
 
+def test_a_class_with_few_samples_is_held_against_the_one_with_many():
+    spec = pipeline()
+    setting = {"cut.length": 1, "read.fast": False}
+    times_ms = {0: 10.0, 1: 10.0, 2: 10.0, 3: 50.0, 4: 50.0, 5: 50.0}
+    many = profile(setting, {index: (None, {"read": time_ms}) for index, time_ms in times_ms.items()})
+    few = profile(setting, {index: (None, {"read": 4.0 * times_ms[index]}) for index in (0, 1, 2)})
+    known = times_of(table(fast=(many,), slow=(few,)), spec)
+    fast, slow = (known[name].service(spec, "read", setting) for name in ("fast", "slow"))
+    assert fast.mean_ms == 30.0
+    assert slow.mean_ms == 120.0
+    assert slow.variance_ms2 == pytest.approx(16.0 * fast.variance_ms2)
+
+
+def test_two_shared_samples_are_too_few_to_compare_classes_by():
+    spec = pipeline()
+    setting = {"cut.length": 1, "read.fast": False}
+    many = profile(setting, {index: (None, {"read": 10.0 + index}) for index in range(6)})
+    few = profile(setting, {index: (None, {"read": 100.0}) for index in (0, 1)})
+    assert times_of(table(fast=(many,), slow=(few,)), spec)["slow"].service(spec, "read", setting).mean_ms == 100.0
+
+
+def test_equal_scores_do_not_make_certain():
+    found = accuracy(dict.fromkeys(range(24), 1.0), configurations=24).bounds
+    assert found.value == found.high == 1.0
+    assert 0.97 < found.low < 0.99
+    assert accuracy_prediction(dict.fromkeys(range(24), 1.0), items=50).low < 1.0
+
+
 def test_a_prefix_leaves_out_what_comes_later():
     spec = pipeline()
     assert prefix_key(spec, "cut", {"cut.length": 1, "read.fast": True}) == '{"cut.length":1}'
@@ -33,12 +64,12 @@ def test_a_prefix_leaves_out_what_comes_later():
 
 
 def test_the_lower_bound_widens_with_the_number_of_configurations():
-    scores = {0: 0.8, 1: 0.9, 2: 1.0, 3: 0.9}
+    scores = {0: 0.5, 1: 0.9, 2: 1.0, 3: 0.8}
     one, many = accuracy(scores, configurations=1), accuracy(scores, configurations=50)
-    assert one.mean_ratio == many.mean_ratio == pytest.approx(0.9)
-    assert many.bounds.low < one.bounds.low < 0.9
-    # Student's t by hand: 0.9 - 2.353363 x 0.0816497 / 2.
-    assert one.bounds.low == pytest.approx(0.8039, abs=1e-4)
+    assert one.mean_ratio == many.mean_ratio == pytest.approx(0.8)
+    assert many.bounds.low < one.bounds.low < 0.8
+    # Student's t by hand: 0.8 - 2.353363 x 0.2160247 / 2.
+    assert one.bounds.low == pytest.approx(0.5458, abs=1e-4)
 
 
 def test_one_score_bounds_nothing():
