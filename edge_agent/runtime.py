@@ -30,6 +30,8 @@ START_TIMEOUT_S = 180.0
 #: A socket's path holds 107 bytes (sun_path).
 _MAX_SOCKET_FOLDER_CHARS = 90
 _READ_BUFFER_BYTES = 4 * 1024 * 1024
+#: Pacing keeps the share; the quota only stops what runs away. Without slack its short period throttles one honest thread.
+_QUOTA_SLACK_CORES = 0.5
 _CPU_PROVIDER = "CPUExecutionProvider"
 _THREAD_VARIABLES = (
     "OMP_NUM_THREADS",
@@ -96,7 +98,7 @@ class Runtime:
         process = await self._start("edge_agent.worker", config, spec.bundle_digest, spec.environment_digest)
         if self._cgroups is not None:
             process.group = self._cgroups.limit(
-                process.pid, cores=max(1.0, spec.cores), memory_bytes=config.memory_limit_bytes
+                process.pid, cores=max(1.0, spec.cores) + _QUOTA_SLACK_CORES, memory_bytes=config.memory_limit_bytes
             )
         return process
 
