@@ -30,7 +30,8 @@ START_TIMEOUT_S = 180.0
 #: A socket's path holds 107 bytes (sun_path).
 _MAX_SOCKET_FOLDER_CHARS = 90
 _READ_BUFFER_BYTES = 4 * 1024 * 1024
-#: Pacing keeps the share; the quota only stops what runs away. Without slack its short period throttles one honest thread.
+#: Pacing keeps the share; the quota only stops what runs away. With no slack, its short period throttles one
+#: honest thread.
 _QUOTA_SLACK_CORES = 0.5
 _CPU_PROVIDER = "CPUExecutionProvider"
 _THREAD_VARIABLES = (

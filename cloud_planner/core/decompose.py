@@ -27,8 +27,8 @@ from cloud_planner.core.profiles import ClassStatistics, ServiceStatistics, accu
 
 #: Core shares that a replica may have.
 CORE_SHARES: Final = (0.25, 0.5, 1.0)
-#: Serving is not profiling: with the same operator on the same machine, CPU time per item moved by up to 16% between the
-#: two, as the machine's other guests came and went. One relative standard deviation of that.
+#: Serving is not profiling: with the same operator on the same machine, CPU time per item moved by up to 16% between
+#: the two, as the machine's other guests came and went. One relative standard deviation of that.
 CONDITIONS_RATIO: Final = 0.08
 #: A replica's memory limit over what was measured, as a factor and on top, rounded up to a multiple of the step so
 #: that another measurement of the same thing does not change the directive.

@@ -23,11 +23,15 @@ ProfileKey = tuple[Digest, Digest, DeviceClass]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProfilePolicy:
-    """How many samples are taken for accuracy and for times, and on how many cores accuracy runs at most."""
+    """How many samples are taken for accuracy and for times, and on how many cores a run goes at most.
+
+    Times are measured side by side, too: a device that serves has several of its cores busy, and a busy neighbour
+    takes its share of caches, memory and clock. A lone core looks up to a quarter faster than it will be.
+    """
 
     score_samples: int = 24
     time_samples: int = 6
-    score_parallelism: int = 2
+    parallelism: int = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -197,14 +201,13 @@ def _content_needs(
         if missing is not None:
             fastest = ranked[0]
             scored_class = fastest.device_class
-            parallelism = max(1, min(policy.score_parallelism, int(fastest.cores)))
-            found.append(_need(registered, content, fastest, missing, score=True, parallelism=parallelism))
+            found.append(_need(registered, content, fastest, missing, policy, score=True))
     for device_class, device in sorted(by_class.items()):
         if device_class == scored_class:
             continue
         missing = _missing_times(registered, table, device_class, range(min(policy.time_samples, content.samples)))
         if missing is not None:
-            found.append(_need(registered, content, device, missing, score=False, parallelism=1))
+            found.append(_need(registered, content, device, missing, policy, score=False))
     return found
 
 
@@ -216,9 +219,9 @@ def _need(
     content: ContentRef,
     device: Device,
     missing: Missing,
+    policy: ProfilePolicy,
     *,
     score: bool,
-    parallelism: int,
 ) -> ProfileNeed:
     return ProfileNeed(
         pipeline_id=registered.pipeline.id,
@@ -230,7 +233,7 @@ def _need(
         configurations=missing[0],
         sample_indices=missing[1],
         score=score,
-        parallelism=parallelism,
+        parallelism=max(1, min(policy.parallelism, int(device.cores))),
     )
 
 

@@ -19,7 +19,7 @@ def test_accuracy_comes_first_and_from_the_fastest_class():
     assert (scored.device_id, scored.score, scored.parallelism) == ("cloud", True, 2)
     assert scored.sample_indices == (0, 1, 2)
     assert len(scored.configurations) == 4
-    assert (timed.device_id, timed.score, timed.parallelism, timed.sample_indices) == ("camera", False, 1, (0, 1))
+    assert (timed.device_id, timed.score, timed.parallelism, timed.sample_indices) == ("camera", False, 2, (0, 1))
     assert list(found.profiling) == ["q"]
     assert found.plannable == ()
 

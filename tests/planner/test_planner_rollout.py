@@ -63,7 +63,7 @@ async def test_each_class_gives_its_own_times_and_only_the_fastest_scores(tmp_pa
         times = await camera.until("profile")
         assert not times.score
         assert list(times.sample_indices) == [0, 1]
-        assert times.parallelism == 1
+        assert times.parallelism == 2
         assert [peer.device_id for peer in camera.directives[1].peers] == ["cloud"]
         assert not cloud.directives[1].peers
         assert [found.operator_id for found in cloud.directives[1].replica_sets] == ["cut", "read"]
