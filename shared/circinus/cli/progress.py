@@ -16,6 +16,7 @@ from circinus.reports import ProfileTask, Progress
 
 #: Without a terminal a profile run says something each time it has come so much further.
 _STEP_RATIO = 0.1
+_NOTE_CHARS = 50
 
 
 class _Display:
@@ -94,7 +95,9 @@ class WatchBars(_Display):
         """The newest state."""
         text = progress.activity + (f": {progress.message}" if progress.message else "")
         if not progress.settled:
-            self._bar("activity", text, 0, 0, "")
+            # Beside bars that say it all, the message would only push them off the screen.
+            note = "" if progress.profiles else progress.message[:_NOTE_CHARS]
+            self._bar("activity", progress.activity, 0, 0, note)
         self._line("activity", text)
         running = {f"profile {task.id}" for task in progress.profiles}
         self._drop({key for key in self._tasks if key != "activity"} - running)
