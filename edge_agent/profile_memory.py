@@ -15,19 +15,22 @@ from pathlib import Path
 
 from circinus.operator import KnobValue, OperatorContext
 from circinus.payload import decode_inputs, encode
+from edge_agent.fingerprint.nvidia import accelerator_memory_of
 from edge_agent.harness import describe, die_with_parent, load, resident_bytes
 from edge_agent.profile_run import SOURCE, ProfiledPipeline, Step, knobs_key, knobs_of
 
-_HEADER = struct.Struct(">Q")
+_HEADER = struct.Struct(">QQ")
+_CPU_PROVIDERS = ("CPUExecutionProvider",)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MemoryUse:
-    """Peak resident memory of a process that runs one operator with these knobs."""
+    """Peak resident memory of a process that runs one operator with these knobs, and what it holds of accelerators."""
 
     operator_id: str
     knobs: Mapping[str, KnobValue]
     memory_bytes: int
+    accelerator_memory_bytes: int
 
 
 def probe_memory(
@@ -46,14 +49,19 @@ def probe_memory(
         for knobs in settings.values():
             answer = _in_child(step, knobs, inputs, providers)
             if answer is not None:
-                memory_bytes, output = answer
+                memory_bytes, accelerator_memory_bytes, output = answer
                 made.setdefault(step.id, output)
-                yield MemoryUse(operator_id=step.id, knobs=knobs, memory_bytes=memory_bytes)
+                yield MemoryUse(
+                    operator_id=step.id,
+                    knobs=knobs,
+                    memory_bytes=memory_bytes,
+                    accelerator_memory_bytes=accelerator_memory_bytes,
+                )
 
 
 def _in_child(
     step: Step, knobs: Mapping[str, KnobValue], inputs: Mapping[str, bytes], providers: tuple[str, ...]
-) -> tuple[int, bytes] | None:
+) -> tuple[int, int, bytes] | None:
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
@@ -65,7 +73,8 @@ def _in_child(
     _, status = os.waitpid(child, 0)
     if status != 0 or len(data) < _HEADER.size:
         return None
-    return int(_HEADER.unpack_from(data)[0]), data[_HEADER.size :]
+    memory_bytes, accelerator_memory_bytes = _HEADER.unpack_from(data)
+    return memory_bytes, accelerator_memory_bytes, data[_HEADER.size :]
 
 
 def _serve_once(
@@ -78,8 +87,10 @@ def _serve_once(
         context = OperatorContext(operator_id=step.id, threads=1, providers=providers)
         operator = load(step.entry_point)(dict(knobs), context)
         output = encode(operator.process(decode_inputs(inputs)))
+        # Asked while the operator still holds what it took.
+        held_bytes = 0 if providers == _CPU_PROVIDERS else accelerator_memory_of(os.getpid())
         with os.fdopen(writing, "wb") as pipe:
-            pipe.write(_HEADER.pack(peak_resident_bytes()) + output)
+            pipe.write(_HEADER.pack(peak_resident_bytes(), held_bytes) + output)
         status = 0
     except BaseException as error:
         # The run itself will meet the same fault and report it with its configuration.

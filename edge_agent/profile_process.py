@@ -11,6 +11,7 @@ import json
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from edge_agent.framing import header_of
 from edge_agent.harness import describe, die_with_parent, knob_values
 from edge_agent.profile_memory import probe_memory
 from edge_agent.profile_run import PipelineRun, by_prefix, read_pipeline
+from edge_agent.profile_watch import Watch
 
 _NICE = 5
 _PROGRESS_PERIOD_S = 0.5
@@ -43,6 +45,11 @@ class ProfileConfig:
     providers: tuple[str, ...]
     budget_s: float
     memory: bool
+
+    @property
+    def note(self) -> Path:
+        """Where the process notes what it is at."""
+        return self.request.with_name(f"doing-{self.sample_indices[0]}")
 
     def write(self, path: Path) -> None:
         """Writes it where ``read`` finds it."""
@@ -74,7 +81,7 @@ class ProfileConfig:
         )
 
 
-def run_profile(config: ProfileConfig, emit: Emit) -> str:
+def run_profile(config: ProfileConfig, emit: Emit, watch: Watch) -> str:
     """Does what the configuration says and emits what it finds. Gives why it ended early; empty: it did not."""
     request = control_pb2.ProfileRequest.FromString(config.request.read_bytes())
     sample_set = types_pb2.SampleSet.FromString(config.samples.read_bytes())
@@ -86,14 +93,18 @@ def run_profile(config: ProfileConfig, emit: Emit) -> str:
     payloads = {index: _bytes(sample_set.samples[index].payload) for index in config.sample_indices}
     if config.memory:
         for use in probe_memory(pipeline, configurations, payloads[config.sample_indices[0]], config.providers):
+            if isinstance(use, str):
+                return use
             part = control_pb2.ConfigurationProfile(memory_bytes={use.operator_id: use.memory_bytes})
+            if use.accelerator_memory_bytes:
+                part.accelerator_memory_bytes[use.operator_id] = use.accelerator_memory_bytes
             for name, value in use.knobs.items():
                 _set_knob(part.configuration.values[f"{use.operator_id}.{name}"], value)
             emit(_report(request.id, [part]))
         return ""
     truths = {index: _bytes(sample_set.samples[index].truth) if request.score else None for index in payloads}
     ordered = by_prefix(pipeline.steps, configurations)
-    run = PipelineRun(pipeline, speed_ratio=config.speed_ratio, providers=config.providers)
+    run = PipelineRun(pipeline, speed_ratio=config.speed_ratio, providers=config.providers, watch=watch)
     progress = _Progress(request.id, len(payloads) * len(ordered), emit)
     try:
         for index, payload in payloads.items():
@@ -204,15 +215,25 @@ def main() -> int:
     request_id = control_pb2.ProfileRequest.FromString(config.request.read_bytes()).id
     with _private_output() as pipe:
 
+        lock = threading.Lock()
+
         def emit(message: control_pb2.ConnectRequest) -> None:
             data = message.SerializeToString()
-            pipe.write(header_of(data) + data)
-            pipe.flush()
+            with lock:
+                pipe.write(header_of(data) + data)
+                pipe.flush()
 
+        def on_hang(reason: str) -> None:
+            emit(_report(request_id, [], done=True, error=reason))
+            os._exit(1)
+
+        # The memory probe forks, and has a watch of its own in each child.
+        watch = Watch(None if config.memory else config.note, on_hang)
         try:
-            error = run_profile(config, emit)
+            error = run_profile(config, emit, watch)
         except Exception as fault:
             error = describe(fault)
+        watch.close()
         emit(_report(request_id, [], done=True, error=error))
     return 0
 

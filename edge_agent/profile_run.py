@@ -17,6 +17,7 @@ operators look up to twice as fast as they were.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import math
@@ -31,6 +32,7 @@ from circinus.operator import KnobValue, Operator, OperatorContext, Scorer
 from circinus.payload import decode, decode_inputs, encode
 from circinus.v1 import control_pb2
 from edge_agent.harness import describe, load
+from edge_agent.profile_watch import Watch
 from edge_agent.worker import MAX_OUTPUT_BYTES
 
 CACHE_BYTES = 256 * 1024 * 1024
@@ -161,8 +163,10 @@ class PipelineRun:
         speed_ratio: float,
         providers: tuple[str, ...],
         cache_bytes: int = CACHE_BYTES,
+        watch: Watch | None = None,
     ) -> None:
         self._pipeline = pipeline
+        self._watch = watch
         self._speed_ratio = speed_ratio
         self._providers = providers
         self._outputs = Outputs(cache_bytes)
@@ -220,11 +224,14 @@ class PipelineRun:
         data = {name: measured.data for name, measured in inputs.items()}
         fresh = (step.id, setting) not in self._operators
         operator = self._operator(step, setting, knobs)
+        what = f"sample {index}: operator {step.id} {knobs_key(knobs)}"
         try:
             if fresh and not step.stateful:
                 # The first call loads pages and fills caches; a replica that serves has that behind it.
-                encode(operator.process(decode_inputs(data)))
-            measured = self._measure(operator, data)
+                with self._watching(what, step.hang_ms):
+                    encode(operator.process(decode_inputs(data)))
+            with self._watching(what, step.hang_ms):
+                measured = self._measure(operator, data)
         except OperatorFailed:
             raise
         except Exception as error:
@@ -236,6 +243,9 @@ class PipelineRun:
             )
         self._outputs.put(key, measured)
         return measured, False
+
+    def _watching(self, what: str, hang_ms: float) -> contextlib.AbstractContextManager[None]:
+        return contextlib.nullcontext() if self._watch is None else self._watch.over(what, hang_ms)
 
     def _operator(self, step: Step, setting: str, knobs: Mapping[str, KnobValue]) -> Operator:
         place = (step.id, setting)

@@ -34,7 +34,7 @@ _START_S = 120.0
 _PROGRESS_PERIOD_S = 0.5
 _FETCH_ATTEMPTS = 3
 #: Bytes by operator and its knobs, of one bundle.
-MemoryTable = dict[tuple[str, str], int]
+MemoryTable = dict[tuple[str, str], tuple[int, int]]
 
 
 class Profiler:
@@ -151,8 +151,8 @@ class Profiler:
 
     async def _probe_memory(
         self, request: control_pb2.ProfileRequest, run: ProfileRun, operator_ids: tuple[str, ...]
-    ) -> list[dict[str, int]]:
-        """Memory by operator for each configuration; asks a process for what isn't known yet.
+    ) -> list[dict[str, tuple[int, int]]]:
+        """Memory, main and accelerator's, by operator for each configuration; asks a process for what isn't known yet.
 
         What fails here is left out: the samples will show why.
         """
@@ -172,7 +172,10 @@ class Profiler:
             for part in message.profile_report.configurations:
                 configuration = configuration_from_message(part.configuration)
                 for operator_id, memory_bytes in part.memory_bytes.items():
-                    table[operator_id, knobs_key(knobs_of(configuration, operator_id))] = memory_bytes
+                    key = (operator_id, knobs_key(knobs_of(configuration, operator_id)))
+                    # Reading a map of protobuf's by a missing key would make the key.
+                    held = dict(part.accelerator_memory_bytes)
+                    table[key] = (memory_bytes, held.get(operator_id, 0))
 
         if not all(key in table for entry in keys for key in entry.values()):
             try:
@@ -182,7 +185,7 @@ class Profiler:
         return [{operator_id: table[key] for operator_id, key in entry.items() if key in table} for entry in keys]
 
     async def _run_samples(
-        self, request: control_pb2.ProfileRequest, run: ProfileRun, memory: list[dict[str, int]]
+        self, request: control_pb2.ProfileRequest, run: ProfileRun, memory: list[dict[str, tuple[int, int]]]
     ) -> str:
         indices = tuple(request.sample_indices)
         count = max(1, min(request.parallelism, len(indices), _MAX_PARALLELISM))
@@ -197,7 +200,10 @@ class Profiler:
                     progress.note(number, message.profile_progress)
                     return
                 for part in message.profile_report.configurations:
-                    part.memory_bytes.update(memory_of.get(_key(part.configuration), {}))
+                    for operator_id, (memory_bytes, held_bytes) in memory_of.get(_key(part.configuration), {}).items():
+                        part.memory_bytes[operator_id] = memory_bytes
+                        if held_bytes:
+                            part.accelerator_memory_bytes[operator_id] = held_bytes
                 message.profile_report.id = request.id
                 self._deliver(message)
 

@@ -29,7 +29,7 @@ from cloud_planner.core.profiles import ClassStatistics, ServiceStatistics, accu
 CORE_SHARES: Final = (0.25, 0.5, 1.0)
 #: Serving is not profiling: with the same operator on the same machine, CPU time per item moved by up to 16% between
 #: the two, as the machine's other guests came and went. One relative standard deviation of that.
-CONDITIONS_RATIO: Final = 0.08
+CONDITIONS_RATIO: Final = 0.10
 #: A replica's memory limit over what was measured, as a factor and on top, rounded up to a multiple of the step so
 #: that another measurement of the same thing does not change the directive.
 MEMORY_FACTOR: Final = 1.3
@@ -293,16 +293,23 @@ def _options(operator: OperatorSpec, device: Device, service: ServiceStatistics,
                 capacity_per_s=capacity_per_s,
                 memory_bytes=memory_limit_bytes(service.memory_bytes),
                 accelerator_slots=1 if accelerator is not None else 0,
-                accelerator_memory_bytes=accelerator.memory_bytes // max(1, accelerator.slots) if accelerator else 0,
+                accelerator_memory_bytes=_accelerator_memory_bytes(accelerator, service),
             )
         )
     return found
 
 
+def _accelerator_memory_bytes(accelerator: Accelerator | None, service: ServiceStatistics) -> int:
+    """What a replica takes of an accelerator's memory: what was measured, else an even part for each slot."""
+    if accelerator is None:
+        return 0
+    return service.accelerator_memory_bytes or accelerator.memory_bytes // max(1, accelerator.slots)
+
+
 def accelerator_for(operator: OperatorSpec, device: Device) -> Accelerator | None:
     """The accelerator that an operator uses on a device: its variant ran on it when the class was profiled.
 
-    Each replica takes one slot and an equal part of the memory.
+    Each replica takes one slot.
     """
     for kind in operator.accelerator_kinds:
         for accelerator in device.accelerators:

@@ -40,6 +40,7 @@ class ServiceStatistics:
     output_bytes: float
     memory_bytes: int
     samples: int
+    accelerator_memory_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +82,7 @@ class _Series:
         self.measured: dict[int, list[tuple[float, int]]] = {}
         self.cached: dict[int, tuple[float, int]] = {}
         self.memory_bytes = 0
+        self.accelerator_memory_bytes = 0
 
     def _by_sample(self) -> dict[int, list[tuple[float, int]]]:
         return {index: [figure] for index, figure in self.cached.items()} | self.measured
@@ -108,6 +110,7 @@ class _Series:
             output_bytes=sum(sizes) / len(sizes),
             memory_bytes=self.memory_bytes,
             samples=samples,
+            accelerator_memory_bytes=self.accelerator_memory_bytes,
         )
 
 
@@ -137,6 +140,8 @@ def _series(
             found = series.get((operator_id, keys.get(operator_id, "")))
             if found is not None:
                 found.memory_bytes = max(found.memory_bytes, memory_bytes)
+                held_bytes = profile.accelerator_memory_bytes.get(operator_id, 0)
+                found.accelerator_memory_bytes = max(found.accelerator_memory_bytes, held_bytes)
     return series, sum(source_sizes) / len(source_sizes) if source_sizes else 0.0
 
 

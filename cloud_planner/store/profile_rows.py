@@ -14,6 +14,11 @@ from circinus.wire import configuration_key
 
 Row = Sequence[Any]
 
+#: Kinds of sizes.
+_SOURCE = "source"
+_MEMORY = "memory"
+_ACCELERATOR = "accelerator"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProfileRows:
@@ -52,9 +57,10 @@ def to_rows(
                 )
                 for measured in sample.operators
             )
-        sizes.extend((*of_class, operator_id, size) for operator_id, size in sorted(profile.memory_bytes.items()))
+        for kind, by_operator in ((_MEMORY, profile.memory_bytes), (_ACCELERATOR, profile.accelerator_memory_bytes)):
+            sizes.extend((*of_class, kind, operator_id, size) for operator_id, size in sorted(by_operator.items()))
         if profile.source_bytes > 0:
-            sizes.append((*of_class, "", profile.source_bytes))
+            sizes.append((*of_class, _SOURCE, "", profile.source_bytes))
     return ProfileRows(scores=tuple(scores), times=tuple(times), sizes=tuple(sizes))
 
 
@@ -76,13 +82,9 @@ def to_table(
                 cached=bool(cached),
             )
         )
-    memory: dict[tuple[str, str], dict[OperatorId, int]] = {}
-    source_bytes: dict[tuple[str, str], int] = {}
-    for device_class, key, operator_id, size_bytes in sizes:
-        if operator_id:
-            memory.setdefault((device_class, key), {})[OperatorId(operator_id)] = size_bytes
-        else:
-            source_bytes[device_class, key] = size_bytes
+    by_kind: dict[tuple[str, str, str], dict[OperatorId, int]] = {}
+    for device_class, key, kind, operator_id, size_bytes in sizes:
+        by_kind.setdefault((kind, device_class, key), {})[OperatorId(operator_id)] = size_bytes
     profiles: dict[DeviceClass, list[ConfigurationProfile]] = {}
     for class_and_key in sorted(samples):
         device_class, key = class_and_key
@@ -97,8 +99,9 @@ def to_table(
                     )
                     for sample_index, operators in sorted(samples[class_and_key].items())
                 ),
-                memory_bytes=memory.get(class_and_key, {}),
-                source_bytes=source_bytes.get(class_and_key, 0),
+                memory_bytes=by_kind.get((_MEMORY, *class_and_key), {}),
+                source_bytes=by_kind.get((_SOURCE, *class_and_key), {}).get(OperatorId(""), 0),
+                accelerator_memory_bytes=by_kind.get((_ACCELERATOR, *class_and_key), {}),
             )
         )
     return ProfileTable(

@@ -213,7 +213,7 @@ class SqliteStore:
             await self._connection.executemany(
                 "INSERT OR REPLACE INTO times VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows.times
             )
-            await self._connection.executemany("INSERT OR REPLACE INTO sizes VALUES (?, ?, ?, ?, ?, ?)", rows.sizes)
+            await self._connection.executemany("INSERT OR REPLACE INTO sizes VALUES (?, ?, ?, ?, ?, ?, ?)", rows.sizes)
 
     async def profile_table(self, bundle_digest: Digest, content_digest: Digest) -> ProfileTable:
         """All results for a bundle and content."""
@@ -227,7 +227,7 @@ class SqliteStore:
                 key,
             )
             sizes = await self._rows(
-                f"SELECT device_class, configuration_key, operator_id, size_bytes FROM sizes {where}", key
+                f"SELECT device_class, configuration_key, kind, operator_id, size_bytes FROM sizes {where}", key
             )
         return profile_rows.to_table(bundle_digest, content_digest, scores, times, sizes)
 

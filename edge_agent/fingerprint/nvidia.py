@@ -36,6 +36,32 @@ def read_nvidia(nvml: Any | None = None) -> tuple[Accelerator, ...]:
         _ask(None, module.nvmlShutdown)
 
 
+def accelerator_memory_of(pid: int, nvml: Any | None = None) -> int:
+    """Accelerator memory that a process holds, over all NVIDIA devices, in bytes; 0: none, or nobody can tell."""
+    module = nvml if nvml is not None else _pynvml()
+    if module is None:
+        return 0
+    try:
+        module.nvmlInit()
+    except Exception:  # as above
+        return 0
+    try:
+        handles = (
+            _ask(None, module.nvmlDeviceGetHandleByIndex, index)
+            for index in range(min(_ask(0, module.nvmlDeviceGetCount), _MAX_DEVICES))
+        )
+        used = [
+            getattr(process, "usedGpuMemory", None)
+            for handle in handles
+            if handle is not None
+            for process in _ask((), module.nvmlDeviceGetComputeRunningProcesses, handle)
+            if getattr(process, "pid", None) == pid
+        ]
+        return sum(size for size in used if isinstance(size, int) and size > 0)
+    finally:
+        _ask(None, module.nvmlShutdown)
+
+
 def _pynvml() -> ModuleType | None:
     try:
         import pynvml

@@ -11,7 +11,7 @@ from edge_agent.fingerprint.cgroup import Limits, read_limits
 from edge_agent.fingerprint.cpu import CpuFacts, parse_cpuinfo
 from edge_agent.fingerprint.device import derive_class, slug, take_fingerprint
 from edge_agent.fingerprint.memory import read_memory_bytes
-from edge_agent.fingerprint.nvidia import read_nvidia
+from edge_agent.fingerprint.nvidia import accelerator_memory_of, read_nvidia
 
 X86 = """processor\t: 0
 cpu family\t: 6
@@ -119,6 +119,26 @@ def test_an_nvidia_device_is_found():
     assert (found.kind, found.model, found.memory_bytes, found.slots) == ("cuda", "NVIDIA L4", 24 * 2**30, 1)
     assert found.provider == "CUDAExecutionProvider"
     assert not found.emulated
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, 3 * 2**30),
+        ({"nvmlDeviceGetComputeRunningProcesses": _refuse}, 0),
+        ({"nvmlInit": _refuse}, 0),
+        ({"nvmlDeviceGetHandleByIndex": _refuse}, 0),
+        # In a container NVML tells the host's process ids; some drivers tell no size.
+        ({"nvmlDeviceGetComputeRunningProcesses": lambda handle: [SimpleNamespace(pid=8, usedGpuMemory=5)]}, 0),
+        ({"nvmlDeviceGetComputeRunningProcesses": lambda handle: [SimpleNamespace(pid=7, usedGpuMemory=None)]}, 0),
+    ],
+)
+def test_accelerator_memory_of_a_process_is_told_or_unknown(changes, expected):
+    def running(handle):
+        return [SimpleNamespace(pid=7, usedGpuMemory=3 * 2**30), SimpleNamespace(pid=8, usedGpuMemory=2**30)]
+
+    module = fake_nvml(**{"nvmlDeviceGetComputeRunningProcesses": running, **changes})
+    assert accelerator_memory_of(7, module) == expected
 
 
 def test_no_driver_is_no_accelerator():

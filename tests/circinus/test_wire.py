@@ -201,6 +201,7 @@ def test_profile_survives_the_wire(score, cpu, size):
         ),
         memory_bytes={"read": 1000},
         source_bytes=5,
+        accelerator_memory_bytes={"read": size},
     )
     assert wire.configuration_profile_from_message(wire.configuration_profile_to_message(profile)) == profile
 

@@ -1,4 +1,5 @@
 import dataclasses
+from dataclasses import replace
 
 import pytest
 from live_values import ENVIRONMENT, accelerator, device, fleet, operator, pipeline, query, table
@@ -88,6 +89,16 @@ def test_an_accelerator_variant_takes_a_slot_and_its_part_of_the_memory():
     assert {option.accelerator_slots for option in cut.options} == {0}
     assert {(o.accelerator_slots, o.accelerator_memory_bytes) for o in read.options} == {(1, 2 * 2**30)}
     assert problem.machines[0].accelerator_slots == 4
+
+
+def test_accelerator_memory_is_what_was_measured_where_the_driver_told():
+    spec = pipeline(operator("cut", ["source"]), operator("read", ["cut"], accelerator_kinds=("cuda",)))
+    strong = device("camera", accelerators=(accelerator(),))
+    known = table(spec)
+    told = tuple(replace(found, accelerator_memory_bytes={"read": 3 * 2**30}) for found in known.times["fast"])
+    problem = decompose(fleet(strong, spec=spec, tables=replace(known, times={"fast": told})), [query()])
+    _, read = only(problem).candidates[0].steps
+    assert {option.accelerator_memory_bytes for option in read.options} == {3 * 2**30}
 
 
 def test_a_stateful_operator_has_only_options_that_one_replica_can_do():

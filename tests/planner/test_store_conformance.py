@@ -60,6 +60,7 @@ def a_profile(length, scores, *, wall_ms=10.0):
         ),
         memory_bytes={"cut": 100},
         source_bytes=55,
+        accelerator_memory_bytes={"read": 3 * 2**30},
     )
 
 

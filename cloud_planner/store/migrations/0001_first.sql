@@ -57,15 +57,16 @@ CREATE TABLE times (
   PRIMARY KEY (bundle_digest, content_digest, device_class, configuration_key, sample_index, operator_id)
 ) STRICT, WITHOUT ROWID;
 
--- operator_id '': size_bytes is that of an item as it comes from the source; else resident memory of the operator.
+-- kind: 'source' (of an item as it comes from the source; operator_id ''), 'memory' or 'accelerator' (of an operator).
 CREATE TABLE sizes (
   bundle_digest TEXT NOT NULL,
   content_digest TEXT NOT NULL,
   device_class TEXT NOT NULL,
   configuration_key TEXT NOT NULL,
+  kind TEXT NOT NULL,
   operator_id TEXT NOT NULL,
   size_bytes INTEGER NOT NULL,
-  PRIMARY KEY (bundle_digest, content_digest, device_class, configuration_key, operator_id)
+  PRIMARY KEY (bundle_digest, content_digest, device_class, configuration_key, kind, operator_id)
 ) STRICT, WITHOUT ROWID;
 
 -- selection: a serialised circinus.v1.SelectionSummary.

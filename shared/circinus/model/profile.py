@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from circinus.model.device import DeviceClass, Digest
 from circinus.model.pipeline import Configuration, OperatorId
@@ -33,13 +33,15 @@ class SampleResult:
 class ConfigurationProfile:
     """What one profile run measured of one configuration.
 
-    ``memory_bytes`` by operator: a process that runs it alone with its model loaded.
+    ``memory_bytes`` by operator: a process that runs it alone with its model loaded; ``accelerator_memory_bytes``:
+    what it takes of an accelerator, if it uses one and the driver tells.
     """
 
     configuration: Configuration
     samples: tuple[SampleResult, ...]
     memory_bytes: Mapping[OperatorId, int]
     source_bytes: int
+    accelerator_memory_bytes: Mapping[OperatorId, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -254,8 +254,15 @@ class SampleResult(_message.Message):
     def __init__(self, sample_index: _Optional[int] = ..., score_ratio: _Optional[float] = ..., operators: _Optional[_Iterable[_Union[OperatorSample, _Mapping]]] = ...) -> None: ...
 
 class ConfigurationProfile(_message.Message):
-    __slots__ = ("configuration", "samples", "memory_bytes", "source_bytes")
+    __slots__ = ("configuration", "samples", "memory_bytes", "source_bytes", "accelerator_memory_bytes")
     class MemoryBytesEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: int
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
+    class AcceleratorMemoryBytesEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
         VALUE_FIELD_NUMBER: _ClassVar[int]
@@ -266,11 +273,13 @@ class ConfigurationProfile(_message.Message):
     SAMPLES_FIELD_NUMBER: _ClassVar[int]
     MEMORY_BYTES_FIELD_NUMBER: _ClassVar[int]
     SOURCE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    ACCELERATOR_MEMORY_BYTES_FIELD_NUMBER: _ClassVar[int]
     configuration: _types_pb2.Configuration
     samples: _containers.RepeatedCompositeFieldContainer[SampleResult]
     memory_bytes: _containers.ScalarMap[str, int]
     source_bytes: int
-    def __init__(self, configuration: _Optional[_Union[_types_pb2.Configuration, _Mapping]] = ..., samples: _Optional[_Iterable[_Union[SampleResult, _Mapping]]] = ..., memory_bytes: _Optional[_Mapping[str, int]] = ..., source_bytes: _Optional[int] = ...) -> None: ...
+    accelerator_memory_bytes: _containers.ScalarMap[str, int]
+    def __init__(self, configuration: _Optional[_Union[_types_pb2.Configuration, _Mapping]] = ..., samples: _Optional[_Iterable[_Union[SampleResult, _Mapping]]] = ..., memory_bytes: _Optional[_Mapping[str, int]] = ..., source_bytes: _Optional[int] = ..., accelerator_memory_bytes: _Optional[_Mapping[str, int]] = ...) -> None: ...
 
 class ProfileReport(_message.Message):
     __slots__ = ("id", "configurations", "done", "error")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from circinus.model.pipeline import OperatorId
 from circinus.model.profile import ConfigurationProfile, OperatorSample, SampleResult
 from circinus.v1 import control_pb2
@@ -18,9 +20,22 @@ def configuration_profile_to_message(profile: ConfigurationProfile) -> control_p
     return control_pb2.ConfigurationProfile(
         configuration=configuration_to_message(profile.configuration),
         samples=[_sample_to_message(sample) for sample in profile.samples],
-        memory_bytes={str(operator_id): size for operator_id, size in profile.memory_bytes.items()},
+        memory_bytes=_sizes_to_map(profile.memory_bytes),
         source_bytes=profile.source_bytes,
+        accelerator_memory_bytes=_sizes_to_map(profile.accelerator_memory_bytes),
     )
+
+
+def _sizes_to_map(sizes: Mapping[OperatorId, int]) -> dict[str, int]:
+    return {str(operator_id): size for operator_id, size in sizes.items()}
+
+
+def _sizes_from_map(field: str, sizes: Mapping[str, int]) -> dict[OperatorId, int]:
+    check.size(field, sizes, 1_000)
+    return {
+        OperatorId(check.name(field, name)): int(check.number(field, value, high=_MAX_BYTES))
+        for name, value in sizes.items()
+    }
 
 
 def _sample_to_message(sample: SampleResult) -> control_pb2.SampleResult:
@@ -48,14 +63,11 @@ def configuration_profile_from_message(message: control_pb2.ConfigurationProfile
         TooLarge: a list is too long.
     """
     check.size("samples", message.samples, 100_000)
-    check.size("memory_bytes", message.memory_bytes, 1_000)
     return ConfigurationProfile(
         configuration=configuration_from_message(message.configuration),
         samples=tuple(_sample_from_message(sample) for sample in message.samples),
-        memory_bytes={
-            OperatorId(check.name("memory_bytes", name)): int(check.number("memory_bytes", value, high=_MAX_BYTES))
-            for name, value in message.memory_bytes.items()
-        },
+        memory_bytes=_sizes_from_map("memory_bytes", message.memory_bytes),
+        accelerator_memory_bytes=_sizes_from_map("accelerator_memory_bytes", message.accelerator_memory_bytes),
         source_bytes=int(check.number("source_bytes", message.source_bytes, high=_MAX_BYTES)),
     )
 
