@@ -217,7 +217,7 @@ def test_the_ledger_sets_seen_beside_planned(capsys: pytest.CaptureFixture[str],
     assert planner.since.isoformat() == "2026-01-31T12:00:00"
     rows = [" ".join(line.split()) for line in out.splitlines()]
     assert "gate item goodput/s 1.8 1.75" in rows
-    assert "latency ms p95 412 (390–450) p50 290, p95 431" in rows
+    assert "latency ms p50 300, p95 412 (390–450) p50 290, p95 431" in rows
     assert "accuracy 0.914 (0.87–0.95) 0.9 within the interval for 58 items" in rows
     assert "items 60 in 30 s 55 answered, 3 late, 2 dropped, 0 failed" in rows
     assert "causes queue_full 2" in rows

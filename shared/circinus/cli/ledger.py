@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _COLUMNS = ("QUERY", "MEASURE", "PLANNED", "OBSERVED", "")
 _OPERATOR_COLUMNS = ("QUERY", "OPERATOR", "ITEMS", "PLANNED ms", "SERVICE ms", "QUEUE ms", "OUTPUT", "MEMORY", "FAILED")
+_EARLIEST = datetime.fromtimestamp(0, UTC)
 _SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 
 
@@ -53,14 +54,15 @@ def parse_since(text: str, now: datetime) -> datetime:
         InvalidInput: it is neither.
     """
     if match := re.fullmatch(r"(\d{1,6})([smhd])", text):
-        return now - timedelta(seconds=int(match[1]) * _SECONDS[match[2]])
+        since = timedelta(seconds=int(match[1]) * _SECONDS[match[2]])
+        return now - min(since, now - _EARLIEST)
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
         raise InvalidInput(
             f"--since {text!r} is neither a duration (30s, 5m, 2h, 1d) nor a moment (2026-01-31T12:00Z)"
         ) from None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return max(moment if moment.tzinfo else moment.replace(tzinfo=UTC), _EARLIEST)
 
 
 def _view(entries: Sequence[LedgerEntry], percentiles: Mapping[str, float], operators: bool) -> RenderableType:
@@ -82,13 +84,16 @@ def _rows(entry: LedgerEntry, percentile: str) -> list[tuple[str, ...]]:
     causes = ", ".join(f"{cause} {count:,}" for cause, count in entry.causes.items())
     ends = f"{entry.answered:,} answered, {entry.late:,} late, {entry.dropped:,} dropped, {entry.failed:,} failed"
     planned_goodput = amount(entry.planned_item_goodput_per_s) if plan else "-"
-    planned_latency = f"{percentile} {interval_text(plan.latency_ms)}" if plan else "-"
+    planned_latency = (
+        f"p50 {amount(plan.latency_p50_ms)}, {percentile} {interval_text(plan.latency_ms)}" if plan else "-"
+    )
     latency = f"p50 {amount(entry.latency_p50_ms)}, p95 {amount(entry.latency_p95_ms)}"
     return [
         (entry.query_id, "item goodput/s", planned_goodput, amount(entry.item_goodput_per_s), ""),
         ("", "latency ms", planned_latency, latency, ""),
         ("", "accuracy", interval_text(predicted) if predicted else "-", amount(seen), within),
-        ("", "cost/h", amount(plan.cost_per_h) if plan else "-", "", ""),
+        # What a plan reserves is paid whether it is used or not.
+        ("", "cost/h", amount(plan.cost_per_h) if plan else "-", amount(plan.cost_per_h) if plan else "-", "reserved"),
         ("", "items", "", f"{entry.emitted:,} in {entry.duration_s:.0f} s", ends),
         *([("", "causes", "", causes, "")] if causes else []),
     ]
