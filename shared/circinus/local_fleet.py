@@ -1,7 +1,7 @@
 """A planner and agents as processes of this machine: for the demo, the system tests and a first hour.
 
-Everything lives in one folder: state, logs, addresses. Nothing is left behind: every process is started in a
-session of its own and parent-death is covered by ``stop``, which is also what leaving the context does.
+Everything lives in one folder: state, logs, addresses. Each daemon has a session of its own, so that Ctrl-C reaches
+only whoever holds the fleet; leaving the context stops them all and leaves no process behind.
 """
 
 from __future__ import annotations
