@@ -1,4 +1,4 @@
-"""The MILP solver behind the planner's port: CBC through python-mip.
+"""The MILP solvers behind the planner's port: CBC through python-mip, and HiGHS through scipy where CBC leaves a gap.
 
 One thread and a fixed seed, so that the same problem gives the same answer; work is limited by nodes, and by the clock
 only where the caller says so. CBC writes to the process's standard output from C: it is closed off meanwhile.
@@ -6,26 +6,39 @@ only where the caller says so. CBC writes to the process's standard output from 
 
 from __future__ import annotations
 
+import ctypes
 import os
 import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from math import inf, isfinite
 
 import mip
+import numpy as np
+from scipy.optimize import Bounds, LinearConstraint
+from scipy.optimize import milp as highs
+from scipy.sparse import csr_array
 
 from cloud_planner.core.select.milp import Milp, MilpResult, MilpStatus, Sense, Work
 
 _SEED = 1
 #: Redirection concerns the whole process, so one solve at a time.
 _LOCK = threading.Lock()
+_C = ctypes.CDLL(None)
 #: CBC's tolerances are absolute: objectives are scaled so that their largest coefficient is this.
 _LARGEST_COEFFICIENT = 1e3
+#: A HiGHS node costs much more than CBC's, and more on a larger programme: nodes x columns stay within this ...
+_HIGHS_NODE_COLUMNS = 500_000
+#: ... but it gets at least so many.
+_HIGHS_LEAST_NODES = 20
+#: Relative difference beyond which the two solvers contradict each other.
+_CONTRADICTION_RATIO = 1e-6
 
 
 @contextmanager
-def _silent() -> Iterator[None]:
+def silent() -> Iterator[None]:
     """Sends what C code writes to standard output to nowhere."""
     with _LOCK:
         sys.stdout.flush()
@@ -36,9 +49,12 @@ def _silent() -> Iterator[None]:
             return
         nowhere = os.open(os.devnull, os.O_WRONLY)
         try:
+            _C.fflush(None)
             os.dup2(nowhere, 1)
             yield
         finally:
+            # What C has buffered meanwhile (a pipe is buffered) would come out later, where it is read as ours.
+            _C.fflush(None)
             os.dup2(kept, 1)
             os.close(kept)
             os.close(nowhere)
@@ -49,17 +65,11 @@ class CbcSolver:
 
     def solve(self, milp: Milp, work: Work) -> MilpResult:
         """Solves, within the work given."""
-        with _silent():
+        with silent():
             try:
                 return _solve(milp, work)
             except (mip.exceptions.MipBaseException, OSError, ValueError, TypeError, RuntimeError) as error:
-                return MilpResult(
-                    status=MilpStatus.FAILED,
-                    values=(),
-                    objective=0.0,
-                    bound=0.0,
-                    detail=f"{type(error).__name__}: {error}",
-                )
+                return _failed(f"{type(error).__name__}: {error}")
 
 
 def _solve(milp: Milp, work: Work) -> MilpResult:
@@ -110,7 +120,7 @@ def _result(model: mip.Model, variables: list[mip.Var], status: mip.Optimization
     if status in (kinds.INFEASIBLE, kinds.INT_INFEASIBLE):
         return MilpResult(status=MilpStatus.INFEASIBLE, values=(), objective=0.0, bound=0.0)
     if status is kinds.ERROR or status is kinds.UNBOUNDED:
-        return MilpResult(status=MilpStatus.FAILED, values=(), objective=0.0, bound=0.0, detail=status.name.lower())
+        return _failed(status.name.lower())
     raw_bound = model.objective_bound
     bound = float(raw_bound) / scale if raw_bound is not None else (inf if model.sense == mip.MAXIMIZE else -inf)
     if status in (kinds.OPTIMAL, kinds.FEASIBLE) and model.num_solutions:
@@ -121,3 +131,106 @@ def _result(model: mip.Model, variables: list[mip.Var], status: mip.Optimization
             status=found, values=values, objective=objective, bound=objective if found is MilpStatus.OPTIMAL else bound
         )
     return MilpResult(status=MilpStatus.NO_SOLUTION, values=(), objective=0.0, bound=bound)
+
+
+class HighsSolver:
+    """Solves with HiGHS; any failure is a result, not an exception. It takes no start."""
+
+    def solve(self, milp: Milp, work: Work) -> MilpResult:
+        """Solves, within the work given; nodes are fewer on large programmes."""
+        if not milp.lower:
+            return MilpResult(status=MilpStatus.OPTIMAL, values=(), objective=0.0, bound=0.0)
+        with silent():
+            try:
+                return _solve_highs(milp, work)
+            except (ValueError, TypeError, RuntimeError, MemoryError) as error:
+                return _failed(f"{type(error).__name__}: {error}")
+
+
+class ThoroughSolver:
+    """CBC, and HiGHS on what CBC could not settle within its nodes: the better point of the two, the tighter bound."""
+
+    def solve(self, milp: Milp, work: Work) -> MilpResult:
+        """Solves; each of the two gets the work given."""
+        first = CbcSolver().solve(milp, work)
+        if first.status in {MilpStatus.OPTIMAL, MilpStatus.INFEASIBLE}:
+            return first
+        return settle(first, HighsSolver().solve(milp, work), maximize=milp.maximize)
+
+
+def settle(first: MilpResult, second: MilpResult, *, maximize: bool) -> MilpResult:
+    """What two results say together; where they contradict each other, the one that has the point is believed."""
+    sign = 1.0 if maximize else -1.0
+    if second.status is MilpStatus.FAILED:
+        return first
+    if not first.solved:
+        if first.status is second.status is MilpStatus.NO_SOLUTION:
+            return replace(second, bound=sign * min(sign * first.bound, sign * second.bound))
+        return second
+    if second.status is MilpStatus.INFEASIBLE:
+        return first
+    slack = _CONTRADICTION_RATIO * max(1.0, abs(first.objective))
+    if sign * (first.objective - second.bound) > slack:
+        return first
+    if not second.solved:
+        return replace(first, bound=sign * min(sign * first.bound, sign * second.bound))
+    if sign * (second.objective - first.bound) > slack:
+        return second
+    better = second if sign * (second.objective - first.objective) > slack else first
+    bound = sign * min(sign * first.bound, sign * second.bound)
+    return replace(better, status=second.status, bound=sign * max(sign * bound, sign * better.objective))
+
+
+def _failed(detail: str) -> MilpResult:
+    return MilpResult(status=MilpStatus.FAILED, values=(), objective=0.0, bound=0.0, detail=detail)
+
+
+def _solve_highs(milp: Milp, work: Work) -> MilpResult:
+    largest = max((abs(value) for value in milp.objective), default=0.0)
+    scale = (_LARGEST_COEFFICIENT / largest if largest > 0.0 else 1.0) * (-1.0 if milp.maximize else 1.0)
+    nodes = max(_HIGHS_LEAST_NODES, min(work.max_nodes, _HIGHS_NODE_COLUMNS // len(milp.lower)))
+    options: dict[str, float | int] = {"mip_rel_gap": 1e-9, "node_limit": nodes}
+    if work.max_seconds is not None:
+        options["time_limit"] = work.max_seconds
+    solved = highs(
+        np.array(milp.objective) * scale,
+        integrality=np.array(milp.integer, dtype=int),
+        bounds=Bounds(np.array(milp.lower), np.array(milp.upper)),
+        constraints=_rows(milp),
+        options=options,
+    )
+    if solved.status == 2:
+        return MilpResult(status=MilpStatus.INFEASIBLE, values=(), objective=0.0, bound=0.0)
+    proven = solved.mip_dual_bound
+    bound = float(proven) / scale if proven is not None and isfinite(proven) else (inf if milp.maximize else -inf)
+    if solved.x is None:
+        if not isfinite(bound):
+            return _failed(str(solved.message))
+        return MilpResult(status=MilpStatus.NO_SOLUTION, values=(), objective=0.0, bound=bound)
+    objective = float(solved.fun) / scale
+    optimal = solved.status == 0
+    return MilpResult(
+        status=MilpStatus.OPTIMAL if optimal else MilpStatus.FEASIBLE,
+        values=tuple(float(value) for value in solved.x),
+        objective=objective,
+        bound=objective if optimal else bound,
+    )
+
+
+def _rows(milp: Milp) -> LinearConstraint | None:
+    if not milp.rows:
+        return None
+    entries = [(index, column, value) for index, row in enumerate(milp.rows) for column, value in row.terms]
+    matrix = csr_array(
+        (
+            np.array([value for _, _, value in entries], dtype=float),
+            (
+                np.array([index for index, _, _ in entries], dtype=int),
+                np.array([column for _, column, _ in entries], dtype=int),
+            ),
+        ),
+        shape=(len(milp.rows), len(milp.lower)),
+    )
+    lower = np.array([-inf if row.sense is Sense.AT_MOST else row.rhs for row in milp.rows])
+    upper = np.array([inf if row.sense is Sense.AT_LEAST else row.rhs for row in milp.rows])
+    return LinearConstraint(matrix, lower, upper)

@@ -17,7 +17,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, TextIO
 
-from circinus.errors import CircinusError, InvalidInput
+from circinus.errors import CircinusError, InvalidInput, Violation
 from cloud_planner.offline.answer import document, number, to_json, to_table, to_yaml
 from cloud_planner.offline.assemble import Assembly, assemble
 from cloud_planner.offline.folder import read_folder
@@ -26,13 +26,14 @@ OK, FAILED, BAD_FILES, UNPLACED = 0, 1, 2, 3
 OUTPUTS = ("json", "yaml", "table")
 
 
-def run(folder: Path, *, report: Path | None = None, output: str = "json") -> int:
+def run(folder: Path, *, report: Path | None = None, output: str = "json", error_document: bool = False) -> int:
     """Plans what the files in ``folder`` say and prints the selection.
 
     Args:
         folder: where the files are; see docs/offline.md.
         report: where the report goes; None: to standard error.
         output: json, yaml or table.
+        error_document: what goes wrong is also written to standard output, as one JSON document.
 
     Returns:
         0 if every query is placed, 3 if any is not, 2 if the files are wrong (everything that is, on standard
@@ -46,10 +47,23 @@ def run(folder: Path, *, report: Path | None = None, output: str = "json") -> in
         for violation in error.violations:
             print(violation, file=sys.stderr)
         print(f"error: {error.message}", file=sys.stderr)
+        if error_document:
+            _write_error(error, error.message, BAD_FILES, error.violations)
         return BAD_FILES
     except (CircinusError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
+        # An OSError can come after the selection, from writing the report: a second document would spoil the first.
+        if error_document and isinstance(error, CircinusError):
+            _write_error(error, str(error), FAILED, ())
         return FAILED
+
+
+def _write_error(error: Exception, message: str, code: int, violations: Sequence[Violation]) -> None:
+    """One document, in the shape in which the command line tells every error."""
+    told: dict[str, Any] = {"kind": type(error).__name__, "message": message, "exit_code": code}
+    if violations:
+        told["violations"] = [_plain(violation) for violation in violations]
+    sys.stdout.write(json.dumps({"error": told}, indent=2, sort_keys=True) + "\n")
 
 
 def _plan(folder: Path, report: Path | None, output: str) -> int:
@@ -58,9 +72,9 @@ def _plan(folder: Path, report: Path | None, output: str) -> int:
     assembly = assemble(read_folder(folder))
     loaded_s = time.perf_counter()
     from cloud_planner.core.select import select
-    from cloud_planner.solver import CbcSolver
+    from cloud_planner.solver import ThoroughSolver
 
-    result = select(assembly.problem, CbcSolver())
+    result = select(assembly.problem, ThoroughSolver())
     selected_s = time.perf_counter()
     answer = document(result.selection, assembly)
     formats: dict[str, Callable[[], str]] = {
@@ -124,7 +138,7 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m cloud_planner.offline", description="Plans from files.")
     parser.add_argument("folder", nargs="?", type=Path, help="folder with the files; see docs/offline.md")
     parser.add_argument("--report", type=Path, help="file for the report; standard error without it")
-    parser.add_argument("-o", "--output", choices=OUTPUTS, default="json")
+    parser.add_argument("-o", "--output", choices=OUTPUTS, help="json, if not given")
     parser.add_argument("--schema", choices=("problem", "selection"), help="print a JSON schema and stop")
     given = parser.parse_args(arguments)
     if given.schema is not None:
@@ -132,4 +146,4 @@ def main(arguments: Sequence[str]) -> int:
         return OK
     if given.folder is None:
         parser.error("name a folder")
-    return run(given.folder, report=given.report, output=given.output)
+    return run(given.folder, report=given.report, output=given.output or "json", error_document=given.output == "json")

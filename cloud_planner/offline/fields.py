@@ -26,7 +26,7 @@ MAX_NUMBER = 1e18
 
 def suggestion(word: str, known: Iterable[str]) -> str:
     """What somebody who wrote this word may have meant, as the end of a message."""
-    names = sorted(known)
+    names = sorted(name for name in known if name)
     close = get_close_matches(word, names, n=1)
     if close:
         return f"; did you mean {close[0]!r}?"

@@ -63,7 +63,7 @@ def read_folder(folder: Path) -> Case:
             _read_file(text, name, sections, faults)
     if not count:
         raise InvalidInput(f"{folder} holds none of the files that are read: {', '.join(_STEMS)} (.yaml or .json)")
-    return _case(sections, faults)
+    return _case(sections, faults, unread=bool(faults.found))
 
 
 def _files(folder: Path, faults: Faults) -> Iterator[tuple[Path, str]]:
@@ -119,7 +119,7 @@ def _read_file(text: str, name: str, sections: _Sections, faults: Faults) -> Non
         fields.done()
 
 
-def _case(sections: _Sections, faults: Faults) -> Case:
+def _case(sections: _Sections, faults: Faults, *, unread: bool) -> Case:
     lists = {name: tuple(records) for name, records in sections.lists.items()}
     for again in sections.settings[1:]:
         faults.add(again.place, f"settings are given twice (first at {sections.settings[0].place})")
@@ -138,7 +138,8 @@ def _case(sections: _Sections, faults: Faults) -> Case:
         queries=read_queries(lists["queries"], settings, machines, pipelines, faults),
     )
     for section in ("machines", "pipelines", "queries"):
-        if not lists[section]:
+        # A file that could not be read may hold it: that fault is told already.
+        if not lists[section] and not unread:
             faults.add(Place(file="(all files)", line=1), f"section {section!r} is missing or empty")
     faults.raise_if_any()
     return case

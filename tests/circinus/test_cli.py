@@ -211,6 +211,15 @@ def test_a_query_is_shown_with_its_plan(capsys: pytest.CaptureFixture[str]) -> N
     assert "camera-1 → cloud-1" in out
 
 
+@pytest.mark.parametrize("since", ["999999d", "0001-01-01"])
+def test_a_ledger_since_ever_is_since_the_first_moment_that_can_be_named(
+    capsys: pytest.CaptureFixture[str], planner: FakePlanner, since: str
+) -> None:
+    code, _, _ = run(capsys, "ledger", "--since", since)
+    assert code == 0
+    assert planner.since.isoformat() == "1970-01-01T00:00:00"
+
+
 def test_the_ledger_sets_seen_beside_planned(capsys: pytest.CaptureFixture[str], planner: FakePlanner) -> None:
     code, out, _ = run(capsys, "ledger", "--since", "2026-01-31T12:00Z", "--operators")
     assert code == 0

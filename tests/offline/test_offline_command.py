@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import subprocess
 import sys
 from pathlib import Path
@@ -96,6 +97,85 @@ def test_wrong_files_are_told_on_standard_error_alone(tmp_path, capsys):
     printed = capsys.readouterr()
     assert printed.out == ""
     assert "problem.yaml:1: machine a: unknown key 'core'; did you mean 'cores'?" in printed.err.splitlines()
+
+
+def test_wrong_files_are_one_document_where_that_is_asked_for(tmp_path, capsys):
+    (tmp_path / "problem.yaml").write_text("machines: [{id: a, tier: edge, core: 3}]\n")
+    assert main([str(tmp_path), "-o", "json"]) == 2
+    error = json.loads(capsys.readouterr().out)["error"]
+    assert error["exit_code"] == 2
+    assert "problem.yaml:1" in [violation["field"] for violation in error["violations"]]
+    assert main([str(tmp_path / "nowhere"), "-o", "json"]) == 2
+    assert "is no folder" in json.loads(capsys.readouterr().out)["error"]["message"]
+    assert main([str(tmp_path)]) == 2
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.slow
+def test_many_queries_that_contend_for_few_machines_are_proven_best(tmp_path, capsys):
+    """20 queries, 6 machine types, cores for all but only just: CBC alone leaves a gap."""
+    chance = random.Random(2)
+    machines = [
+        {"id": f"m{number}", "tier": "cloud", "cores": 3, "price_per_h": round(chance.uniform(0.1, 0.5), 2)}
+        for number in range(6)
+    ]
+    sizes = {1: 0.25, 5: 0.45, 10: 0.8, 30: 1.6}
+    problem = {
+        "machines": machines,
+        "pipelines": [
+            {"pipeline": "p", "operators": [{"id": "a", "inputs": ["source"], "knobs": {"size": list(sizes)}}]}
+        ],
+        "service": [
+            {"operator": "a", "knobs": {"size": size}, "cores": cores, "throughput_per_s": 1}
+            for size, cores in sizes.items()
+        ],
+        "accuracy": [{"knobs": {"size": size}, "accuracy": 50 + size} for size in sizes],
+        "queries": [
+            {
+                "id": f"q{number:02}",
+                "rate_per_s": 1,
+                "weight": chance.randint(1, 9),
+                "slo": {"accuracy": chance.choice([51, 55, 60, 60, 80])},
+            }
+            for number in range(20)
+        ],
+    }
+    (tmp_path / "problem.json").write_text(json.dumps(problem))
+    answer = answer_of(tmp_path, capsys)
+    assert answer["plans"]
+    assert (answer["gap_ratio"], answer["cost_gap_ratio"]) == (0.0, 0.0)
+
+
+@pytest.mark.slow
+def test_a_divided_query_alone_is_not_said_to_lose_against_others(tmp_path, capsys):
+    problem = {
+        "settings": {"splittable": True, "objective": "cost"},
+        "machines": [
+            {"id": "a", "tier": "edge", "exclusive": True, "billing": "whole", "count": 2},
+            {"id": "b", "tier": "edge", "exclusive": True, "billing": "whole", "count": 1},
+        ],
+        "links": [{"from": "a", "to": "b", "both_ways": True}],
+        "pipelines": [
+            {"pipeline": "p", "operators": [{"id": "x", "inputs": ["source"]}, {"id": "y", "inputs": ["x"]}]}
+        ],
+        "service": [{"operator": "x", "throughput_per_s": 4}, {"operator": "y", "throughput_per_s": 2}],
+        "queries": [{"id": "q", "rate_per_s": 7}],
+    }
+    reasons = []
+    for rate in (7, 4):
+        problem["queries"][0]["rate_per_s"] = rate
+        (tmp_path / "problem.json").write_text(json.dumps(problem))
+        answer = answer_of(tmp_path, capsys)
+        reasons += [entry["reason"] for entry in answer["unplaced"]]
+    assert reasons == [
+        "no capacity for it even alone: operator y has 7 items/s, of which all machines that can run it do 6 at most"
+    ]
+    problem["queries"][0]["rate_per_s"] = 5
+    (tmp_path / "problem.json").write_text(json.dumps(problem))
+    (unplaced,) = answer_of(tmp_path, capsys)["unplaced"]
+    assert unplaced["reason"] == (
+        "no capacity for it even alone: its operators together take more than machines and links have"
+    )
 
 
 def test_a_folder_that_is_not_there_is_a_bad_file(tmp_path, capsys):

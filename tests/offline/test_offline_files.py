@@ -327,3 +327,18 @@ def test_an_empty_folder_and_no_folder_are_refused(tmp_path):
         read_folder(tmp_path)
     with pytest.raises(InvalidInput, match="is no folder"):
         read_folder(tmp_path / "nowhere")
+
+
+def test_sections_are_not_called_missing_where_a_file_could_not_be_read(tmp_path):
+    with pytest.raises(InvalidInput) as caught:
+        read_folder(folder(tmp_path, problem__yaml="machines: [}\n"))
+    (violation,) = caught.value.violations
+    assert violation.field == "problem.yaml:1"
+    assert "not valid YAML" in violation.message
+
+
+def test_a_machine_without_id_is_not_suggested(tmp_path):
+    with pytest.raises(InvalidInput) as caught:
+        read_folder(folder(tmp_path, problem__yaml=CASE.replace("{id: box, ", "{").replace("to: vm", "to: zz")))
+    told = [violation.message for violation in caught.value.violations]
+    assert "link: unknown machine 'zz'; known: vm" in told

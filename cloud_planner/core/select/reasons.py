@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from math import isfinite
+from math import inf, isfinite
 
 from circinus.model.pipeline import Configuration
 from circinus.model.query import Slo
@@ -45,7 +45,7 @@ def reason(
     fastest = _routes(network, problem, query, meeting, {}, endless, Prune.SLOWER)
     if not fastest:
         return _placement(network, query, meeting)
-    return _slo(network, problem, query, meeting, left, fastest)
+    return _slo(network, problem, number, meeting, left, fastest)
 
 
 def _routes(
@@ -67,11 +67,12 @@ def _routes(
 def _slo(
     network: Network,
     problem: Problem,
-    query: QueryProblem,
+    number: int,
     meeting: tuple[int, ...],
     left: Mapping[Resource, float],
     fastest: tuple[Route, ...],
 ) -> str:
+    query = problem.queries[number]
     slo = query.slo
     percentile = f"p{slo.percentile_ratio * 100:.4g}"
     what = "meets accuracy" if slo.accuracy_ratio is not None else "there is"
@@ -97,7 +98,8 @@ def _slo(
             f"{step.options[pick.option].machine}"
             for step, pick in zip(query.candidates[lightest.candidate].steps, lightest.picks, strict=True)
         )
-        return f"no capacity for it even alone: it would need {wants}"
+        lacking = _least_lack(network, problem, number, needs, left)
+        return f"no capacity for it even alone: it would need {wants}" + (f"; needs {lacking}" if lacking else "")
     if slo.latency_ms is not None:
         best = min(route.percentile_ms for route in fastest)
         return (
@@ -153,30 +155,76 @@ def _capacity(
     left: Mapping[Resource, float],
 ) -> str:
     """What its least demanding plan lacks beside the others."""
+    query = problem.queries[number]
+    if query.splittable and (short := _short_operator(network, problem, query)):
+        return f"no capacity for it even alone: {short}"
     free = {resource: there for resource, there in left.items() if isfinite(there)}
     for assignment in assignments:
         for name, amount in amounts_taken(network, problem, assignment).items():
             if name in free:
                 free[name] -= amount
+    # A split query's routes stand for parts of its load: one of them says nothing about the whole.
+    lacking = "" if query.splittable else _least_lack(network, problem, number, alone, free)
+    if lacking:
+        return f"no capacity left: needs {lacking}"
+    if not assignments:
+        return "no capacity for it even alone: its operators together take more than machines and links have"
+    if query.splittable:
+        return "no capacity left beside the other queries: it takes more than they leave of machines and links"
+    return "no capacity left: other queries are worth more of what it needs"
+
+
+def _short_operator(network: Network, problem: Problem, query: QueryProblem) -> str:
+    """The operator whose load is too much for all machines together, if there is one in each candidate."""
+    said = ""
+    for index in admissible(problem, query):
+        short = ""
+        for step in query.candidates[index].steps:
+            best: dict[str, float] = {}
+            for option in step.options:
+                machine = network.machines.get(option.machine)
+                if machine is None:
+                    continue
+                fitting = fit_count(machine, shape_of(option)) * (inf if machine.count is None else machine.count)
+                rate = fitting * option.capacity_per_s if fitting else 0.0
+                best[option.machine] = max(best.get(option.machine, 0.0), rate)
+            most = problem.replica_utilization_cap * sum(best.values())
+            load = query.rate_per_s * step.items_per_item
+            if most < load * (1.0 - 1e-9):
+                short = (
+                    f"operator {step.operator_id} has {load:.6g} items/s, of which all machines "
+                    f"that can run it do {most:.6g} at most"
+                )
+                break
+        if not short:
+            return ""
+        said = said or short
+    return said
+
+
+def _least_lack(
+    network: Network, problem: Problem, number: int, routes: Sequence[Route], free: Mapping[Resource, float]
+) -> str:
+    """What is missing for the route that lacks least; empty: nothing."""
 
     def missing(route: Route) -> tuple[float, Resource | None, float]:
         taken = amounts_taken(network, problem, from_route(number, route))
         lacks = [(amount - free[name], name, amount) for name, amount in taken.items() if name in free]
         return max(lacks, key=lambda lack: (lack[0], repr(lack[1])), default=(0.0, None, 0.0))
 
-    lack, resource, needed = min((missing(route) for route in alone[:500]), key=lambda lack: (lack[0], repr(lack[1])))
+    lack, resource, needed = min((missing(route) for route in routes[:500]), key=lambda lack: (lack[0], repr(lack[1])))
     if resource is None or lack <= 0.0:
-        return "no capacity left: other queries are worth more of what it needs"
+        return ""
     there = max(0.0, free[resource])
     machine = next((m for m in problem.machines if m.id == resource[1]), None)
     if resource[0] == "cores" and machine is not None:
-        lacking = f"{needed * machine.cores:.4g} cores on {machine.id}, {there * machine.cores:.4g} are left"
-    elif resource[0] == "bits":
+        return f"{needed * machine.cores:.4g} cores on {machine.id}, {there * machine.cores:.4g} are left"
+    if resource[0] == "bits":
         link = f"link {resource[1]} -> {resource[2]}"
-        lacking = f"{needed:.3g} of the planned rate of {link}, {there:.3g} is left"
-    elif resource[0] == "machines":
-        lacking = f"{needed:.4g} machines {resource[1]}, {there:.4g} are left"
-    else:
-        part = _NAMES.get(str(resource[0]), "of the accelerator memory")
-        lacking = f"{needed:.3g} {part} of {resource[1]}, {there:.3g} is left"
-    return f"no capacity left: needs {lacking}"
+        return f"{needed:.3g} of the planned rate of {link}, {there:.3g} is left"
+    if resource[0] == "machines":
+        return f"{needed:.4g} machines {resource[1]}, {there:.4g} are left"
+    if resource[0] == "shape":
+        return f"{needed:.4g} places for such replicas on {resource[1]}, {there:.4g} are left"
+    part = _NAMES.get(str(resource[0]), "of the accelerator memory")
+    return f"{needed:.3g} {part} of {resource[1]}, {there:.3g} is left"

@@ -43,7 +43,7 @@ def plan(
     if offline is not None:
         if file is not None:
             raise InvalidInput("--offline takes its queries from its folder; leave -f out")
-        return _plan_offline(offline, report, output or Output.JSON)
+        return _plan_offline(offline, report, output)
     if report is not None:
         raise InvalidInput("--report goes with --offline only")
     extra = read_queries(file) if file is not None else ()
@@ -56,9 +56,12 @@ def plan(
     return exits.INFEASIBLE if found.selection.unplaced or found.pending else exits.OK
 
 
-def _plan_offline(folder: Path, report: Path | None, output: Output) -> int:
+def _plan_offline(folder: Path, report: Path | None, output: Output | None) -> int:
+    form = (output or Output.JSON).value
+    # Asked for by name, JSON is what comes in any case: of what goes wrong too.
+    told: dict[str, bool] = {"error_document": True} if output is Output.JSON else {}
     try:
-        return int(offline_command()(folder, report=report, output=output.value))
+        return int(offline_command()(folder, report=report, output=form, **told))
     except ModuleNotFoundError as error:
         # The solver is imported when it is first used.
         raise CircinusError(f"{_MISSING} ({error})") from error
