@@ -150,8 +150,10 @@ class PlanningLoop:
                 warning("planning_failed", reason=error.message)
             self._fault = error.message
         except Exception as error:  # a fault of the planner must not end what it does beside planning
-            self._fault = f"{type(error).__name__}: {error}"
-            warning("planning_failed", reason=self._fault)
+            reason = f"{type(error).__name__}: {error}"
+            if reason != self._fault:
+                warning("planning_failed", reason=reason)
+            self._fault = reason
         finally:
             self._planning_now = False
             self._heard = heard

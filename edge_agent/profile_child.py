@@ -15,6 +15,7 @@ from circinus.v1 import control_pb2
 from edge_agent.child import end_group
 from edge_agent.framing import receive_frame
 from edge_agent.profile_process import ProfileConfig
+from edge_agent.profile_watch import noted
 
 _LAST_WORDS_BYTES = 4_096
 #: What a process of a bundle's code gets of the agent's environment variables: nothing secret is among them.
@@ -69,11 +70,13 @@ class ProfileRun:
             start_new_session=True,
         )
         try:
-            return await self._listen(process, pass_on)
+            return await self._listen(process, config, pass_on)
         finally:
             await end_group(process)
 
-    async def _listen(self, process: Process, pass_on: Callable[[control_pb2.ConnectRequest], None]) -> str:
+    async def _listen(
+        self, process: Process, config: ProfileConfig, pass_on: Callable[[control_pb2.ConnectRequest], None]
+    ) -> str:
         if process.stdout is None or process.stderr is None:
             raise Internal("the profile process was started without pipes")
         reading = asyncio.create_task(_last_words(process.stderr))
@@ -88,8 +91,10 @@ class ProfileRun:
         except EOFError:
             words = await reading
             await process.wait()
+            at = noted(config.note)
             raise NotRunnable(
-                f"the profile process died (exit code {process.returncode}): {words or 'no words'}"
+                f"{at + ': ' if at else ''}the profile process died (exit code {process.returncode}): "
+                f"{words or 'no words'}"
             ) from None
         except TimeoutError:
             raise TimedOut(f"the profile process said nothing for {self._silence_s:g} s and was killed") from None

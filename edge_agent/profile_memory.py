@@ -18,9 +18,16 @@ from circinus.payload import decode_inputs, encode
 from edge_agent.fingerprint.nvidia import accelerator_memory_of
 from edge_agent.harness import describe, die_with_parent, load, resident_bytes
 from edge_agent.profile_run import SOURCE, ProfiledPipeline, Step, knobs_key, knobs_of
+from edge_agent.profile_watch import Watch, hangs_text
 
 _HEADER = struct.Struct(">QQ")
 _CPU_PROVIDERS = ("CPUExecutionProvider",)
+#: How a child says that its operator hangs; no exit code of Python's own.
+_HANGS = 85
+
+
+class OperatorHangs(Exception):
+    """An operator gives no output within its time; the text names it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +46,11 @@ def probe_memory(
     payload: bytes,
     providers: tuple[str, ...],
 ) -> Iterator[MemoryUse]:
-    """The memory of each operator in each setting that the configurations have; what fails is left out."""
+    """The memory of each operator in each setting that the configurations have; what fails is left out.
+
+    Raises:
+        OperatorHangs: one does; the others are not tried.
+    """
     made = {SOURCE: payload}
     for step in pipeline.steps:
         if not all(name in made for name in step.inputs):
@@ -62,6 +73,11 @@ def probe_memory(
 def _in_child(
     step: Step, knobs: Mapping[str, KnobValue], inputs: Mapping[str, bytes], providers: tuple[str, ...]
 ) -> tuple[int, int, bytes] | None:
+    """Peak memory, accelerator memory and output of one item; None: it failed.
+
+    Raises:
+        OperatorHangs: it took too long.
+    """
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
@@ -71,6 +87,8 @@ def _in_child(
     with os.fdopen(reading, "rb") as pipe:
         data = pipe.read()
     _, status = os.waitpid(child, 0)
+    if os.WIFEXITED(status) and os.WEXITSTATUS(status) == _HANGS:
+        raise OperatorHangs(hangs_text(f"operator {step.id} {knobs_key(knobs)}", step.hang_ms))
     if status != 0 or len(data) < _HEADER.size:
         return None
     memory_bytes, accelerator_memory_bytes = _HEADER.unpack_from(data)
@@ -86,7 +104,9 @@ def _serve_once(
         die_with_parent()
         context = OperatorContext(operator_id=step.id, threads=1, providers=providers)
         operator = load(step.entry_point)(dict(knobs), context)
-        output = encode(operator.process(decode_inputs(inputs)))
+        watch = Watch(None, lambda reason: os._exit(_HANGS))
+        with watch.over(step.id, step.hang_ms):
+            output = encode(operator.process(decode_inputs(inputs)))
         # Asked while the operator still holds what it took.
         held_bytes = 0 if providers == _CPU_PROVIDERS else accelerator_memory_of(os.getpid())
         with os.fdopen(writing, "wb") as pipe:

@@ -21,7 +21,7 @@ from typing import IO, Any
 from circinus.v1 import control_pb2, types_pb2
 from edge_agent.framing import header_of
 from edge_agent.harness import describe, die_with_parent, knob_values
-from edge_agent.profile_memory import probe_memory
+from edge_agent.profile_memory import OperatorHangs, probe_memory
 from edge_agent.profile_run import PipelineRun, by_prefix, read_pipeline
 from edge_agent.profile_watch import Watch
 
@@ -93,8 +93,6 @@ def run_profile(config: ProfileConfig, emit: Emit, watch: Watch) -> str:
     payloads = {index: _bytes(sample_set.samples[index].payload) for index in config.sample_indices}
     if config.memory:
         for use in probe_memory(pipeline, configurations, payloads[config.sample_indices[0]], config.providers):
-            if isinstance(use, str):
-                return use
             part = control_pb2.ConfigurationProfile(memory_bytes={use.operator_id: use.memory_bytes})
             if use.accelerator_memory_bytes:
                 part.accelerator_memory_bytes[use.operator_id] = use.accelerator_memory_bytes
@@ -214,7 +212,6 @@ def main() -> int:
     sys.path.insert(0, str(config.bundle))
     request_id = control_pb2.ProfileRequest.FromString(config.request.read_bytes()).id
     with _private_output() as pipe:
-
         lock = threading.Lock()
 
         def emit(message: control_pb2.ConnectRequest) -> None:
@@ -231,6 +228,8 @@ def main() -> int:
         watch = Watch(None if config.memory else config.note, on_hang)
         try:
             error = run_profile(config, emit, watch)
+        except OperatorHangs as fault:
+            error = str(fault)
         except Exception as fault:
             error = describe(fault)
         watch.close()

@@ -30,19 +30,18 @@ class Watch:
     def __init__(self, path: Path | None, on_hang: Callable[[str], None]) -> None:
         self._file = -1 if path is None else os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
         self._on_hang = on_hang
-        self._now: tuple[str, float, float] | None = None
+        self._now: tuple[str, float] | None = None
         self._closed = threading.Event()
         threading.Thread(target=self._look, name="watch", daemon=True).start()
 
     @contextlib.contextmanager
     def over(self, what: str, hang_ms: float) -> Iterator[None]:
         """Watches what is done within; ``hang_ms`` is the author's bound for one item."""
-        limit_s = patience_s(hang_ms)
         if self._file >= 0:
             note = what.encode()[:_MAX_NOTE_BYTES]
             os.ftruncate(self._file, 0)
             os.pwrite(self._file, note, 0)
-        self._now = (what, limit_s, time.monotonic() + limit_s)
+        self._now = (hangs_text(what, hang_ms), time.monotonic() + patience_s(hang_ms))
         try:
             yield
         finally:
@@ -58,14 +57,19 @@ class Watch:
     def _look(self) -> None:
         while not self._closed.wait(_POLL_S):
             now = self._now
-            if now is not None and time.monotonic() > now[2]:
-                self._on_hang(f"{now[0]} hangs: no output after {now[1]:g} s")
+            if now is not None and time.monotonic() > now[1]:
+                self._on_hang(now[0])
                 return
 
 
 def patience_s(hang_ms: float) -> float:
     """How long an operator may take for one item while it is profiled."""
     return hang_ms / 1000.0 * _PATIENCE_FACTOR + _PATIENCE_S
+
+
+def hangs_text(what: str, hang_ms: float) -> str:
+    """What is said of an operator that takes longer."""
+    return f"{what} hangs: no output after {patience_s(hang_ms):g} s"
 
 
 def noted(path: Path) -> str:

@@ -23,6 +23,7 @@ from edge_agent.blobs import Blobs
 from edge_agent.profile_child import ProfileRun
 from edge_agent.profile_process import ProfileConfig
 from edge_agent.profile_run import ProfiledPipeline, knobs_key, knobs_of, read_pipeline
+from edge_agent.profile_watch import patience_s
 
 _MAX_WAITING = 256
 _MAX_CONFIGURATIONS = 10_000
@@ -132,7 +133,7 @@ class Profiler:
             run = ProfileRun(
                 python=python,
                 folder=folder,
-                silence_s=hang_ms / 1000.0 + _START_S,
+                silence_s=patience_s(hang_ms) + _START_S,
                 config=ProfileConfig(
                     bundle=bundle,
                     samples=samples,
@@ -179,9 +180,15 @@ class Profiler:
 
         if not all(key in table for entry in keys for key in entry.values()):
             try:
-                await run.process("memory", run.config.sample_indices, memory=True, pass_on=note)
+                hangs = await run.process("memory", run.config.sample_indices, memory=True, pass_on=note)
+            except TimedOut:
+                # The samples would be waited for as long, and everybody's profile behind them.
+                raise
             except CircinusError as error:
                 warning("memory_probe_failed", id=request.id, reason=error)
+            else:
+                if hangs:
+                    raise TimedOut(hangs)
         return [{operator_id: table[key] for operator_id, key in entry.items() if key in table} for entry in keys]
 
     async def _run_samples(

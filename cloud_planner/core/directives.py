@@ -50,6 +50,8 @@ def directives(
             for sender in _senders(operator, query.source_device_id, hosts):
                 routes.setdefault(sender, []).append(route)
                 pairs.update(_pair(sender, target.device_id) for target in route.targets if target.device_id != sender)
+        for host in _answerers(registered.pipeline.outputs, hosts):
+            routes.setdefault(host, []).append(_answer_route(query, registered))
     peers = _peers(fleet, pairs)
     return tuple(
         Directive(
@@ -163,6 +165,24 @@ def _route(query_id: QueryId, operator: OperatorSpec, hosts: Hosts) -> Route:
         inputs=operator.inputs,
         targets=tuple(Target(device_id=device_id, share_ratio=share) for device_id, share in sorted(shares.items())),
     )
+
+
+def _answer_route(query: Query, registered: RegisteredPipeline) -> Route:
+    """Whose outputs are the answer: an output may be read by other operators, too, so routes alone don't tell.
+
+    It adds no pair that dials: outcomes go back the way their items came.
+    """
+    return Route(
+        query_id=query.id,
+        operator_id=SOURCE,
+        inputs=registered.pipeline.outputs,
+        targets=(Target(device_id=query.source_device_id, share_ratio=1.0),),
+    )
+
+
+def _answerers(outputs: Sequence[OperatorId], hosts: Hosts) -> list[DeviceId]:
+    """The devices on which a part of the answer comes into being."""
+    return sorted({placed.device_id for operator_id in outputs for placed in hosts[operator_id]})
 
 
 def _senders(operator: OperatorSpec, source: DeviceId, hosts: Hosts) -> list[DeviceId]:

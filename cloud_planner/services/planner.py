@@ -23,6 +23,8 @@ from cloud_planner.overview import Overview
 from cloud_planner.services import states
 
 _MAX_QUERIES_AT_ONCE = 1_000
+#: The end of the year 9999: no later moment has a date.
+_LAST_SECOND = 253_402_300_799
 _MAX_SPEC_CHARS = 1_000_000
 #: How often progress is told at most, and at least.
 _PROGRESS_S = 0.25
@@ -196,7 +198,8 @@ class PlannerService(planner_pb2_grpc.PlannerServiceServicer):
         generation = overview.serving_generation()
         await overview.telemetry.flush()
         if request.HasField("since"):
-            check.number("since.seconds", request.since.seconds, high=2**40)
+            check.number("since.seconds", request.since.seconds, high=_LAST_SECOND)
+            check.number("since.nanos", request.since.nanos, high=999_999_999)
             windows = await overview.store.windows(request.since.ToDatetime(UTC))
         else:
             windows = await overview.store.windows(datetime.fromtimestamp(0, UTC), generation)

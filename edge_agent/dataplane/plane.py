@@ -89,7 +89,9 @@ class DataPlane:
         self.seen.add(emission.generation)
         self.book.emit(emission)
         self._windows.emitted(emission.query_id, emission.generation)
-        deadline_s = emission.emitted_at_s + emission.deadline_ms / MS_PER_S if emission.deadline_ms > 0 else None
+        # Without a bound of its own an item is still given up one day: nobody is to work for it afterwards.
+        in_time_s = emission.emitted_at_s + emission.deadline_ms / MS_PER_S
+        deadline_s = in_time_s if emission.deadline_ms > 0 else emission.timeout_at_s
         origin = Work(
             request_id=emission.request_id,
             query_id=emission.query_id,

@@ -195,5 +195,13 @@ def aborts_with_status(method: Callable[P, Awaitable[R]]) -> Callable[P, Awaitab
             context = args[-1] if args else kwargs["context"]
             await abort(context, error)  # type: ignore[arg-type]  # a servicer's last argument is its context
             raise
+        except (grpc.RpcError, grpc.aio.BaseError):
+            raise
+        except Exception as error:
+            # grpc would say UNKNOWN, and only the client would hear of it.
+            context = args[-1] if args else kwargs["context"]
+            fault = Internal(f"a fault of the server itself: {type(error).__name__}: {error}"[:500])
+            await abort(context, fault)  # type: ignore[arg-type]  # as above
+            raise
 
     return wrapper

@@ -19,8 +19,10 @@ def to_message(payload: Payload) -> types_pb2.Payload:
     """A payload's message.
 
     Raises:
-        TypeError: a field is of a type that can't travel.
+        TypeError: it is no mapping, or a field is of a type that can't travel.
     """
+    if not isinstance(payload, Mapping):
+        raise TypeError(f"a payload is {type(payload).__name__}; it must be a mapping of names to values")
     message = types_pb2.Payload()
     for name, value in payload.items():
         if not isinstance(name, str):

@@ -55,6 +55,15 @@ def emitted(plane: DataPlane) -> str:
     return request_id
 
 
+def test_an_item_without_a_bound_is_given_up_when_its_book_gives_it_up() -> None:
+    plane, port, _ = a_plane(CAMERA)
+    plane.install(directive("camera", 1, routes=(route("op", ("source",), "cloud"),), sources=(source(("op",)),)))
+    request_id, _ = plane.next_request()
+    one = emission(request_id, 100.0, deadline_ms=0.0, outputs=(OperatorId("op"),))
+    plane.emit(replace(one, query_id=QUERY), b"x")
+    assert [sent.deadline_s for _, sent in port.inputs] == [one.timeout_at_s]
+
+
 def test_a_refused_item_ends_at_once_dropped_or_failed_by_its_cause() -> None:
     plane, port, settled = a_plane(CAMERA)
     plane.install(directive("camera", 1, routes=(route("op", ("source",), "cloud"),), sources=(source(("op",)),)))

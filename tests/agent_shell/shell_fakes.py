@@ -65,7 +65,7 @@ class Words(Source):
 NOTHING_NEEDED = EnvironmentSpec()
 
 
-def toy_pipeline(environment: EnvironmentSpec = NOTHING_NEEDED) -> Pipeline:
+def toy_pipeline(environment: EnvironmentSpec = NOTHING_NEEDED, hang_ms: float = 30_000.0) -> Pipeline:
     return Pipeline(
         id=PipelineId("toy"),
         description="",
@@ -84,6 +84,7 @@ def toy_pipeline(environment: EnvironmentSpec = NOTHING_NEEDED) -> Pipeline:
                 entry_point="toy:Shout",
                 inputs=(OperatorId("twice"),),
                 knobs=(Knob(name="mode", values=("loud", "quiet", "raise", "die")),),
+                hang_ms=hang_ms,
             ),
         ),
         outputs=(OperatorId("shout"),),
@@ -91,10 +92,15 @@ def toy_pipeline(environment: EnvironmentSpec = NOTHING_NEEDED) -> Pipeline:
     )
 
 
-def toy_bundle(folder: Path, environment: EnvironmentSpec = NOTHING_NEEDED, code: str = TOY_OPERATORS) -> bytes:
+def toy_bundle(
+    folder: Path,
+    environment: EnvironmentSpec = NOTHING_NEEDED,
+    code: str = TOY_OPERATORS,
+    hang_ms: float = 30_000.0,
+) -> bytes:
     folder.mkdir(parents=True)
     (folder / "toy.py").write_text(code)
-    return pack_folder(folder, toy_pipeline(environment))
+    return pack_folder(folder, toy_pipeline(environment, hang_ms))
 
 
 def toy_samples(count: int) -> bytes:

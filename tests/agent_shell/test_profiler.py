@@ -126,9 +126,23 @@ async def test_a_process_that_dies_ends_its_request_and_not_the_profiler(tmp_pat
     bundle, samples, desk = toy_bundle(tmp_path / "toy"), toy_samples(1), Desk()
     async with running(tmp_path, desk, bundle, samples) as profiler:
         profiler.submit(profile_request(bundle, samples, [configuration(0, "die")], [0]))
-        assert "died (exit code 7)" in await desk.ended()
+        assert 'sample 0: operator shout {"mode":"die"}: the profile process died (exit code 7)' in await desk.ended()
         profiler.submit(profile_request(bundle, samples, [configuration(0, "loud")], [0], id="next"))
         assert await desk.ended("next") == ""
+
+
+@pytest.mark.parametrize("hangs_at", [0, 2])
+async def test_an_operator_that_hangs_ends_its_request_within_its_own_bound(tmp_path, hangs_at):
+    # At once, so that the memory probe meets it; or only for a later item, so that a sample's run does.
+    hang = f"if inputs['twice']['text'] >= 'word{hangs_at}': time.sleep(3600)"
+    code = TOY_OPERATORS.replace("if mode ==", f"{hang}\n        if mode ==", 1)
+    bundle = toy_bundle(tmp_path / "toy", code=code, hang_ms=1.0)
+    samples, desk = toy_samples(3), Desk()
+    async with running(tmp_path, desk, bundle, samples) as profiler:
+        profiler.submit(profile_request(bundle, samples, [configuration(0, "loud")], [0, 1, 2]))
+        error = await desk.ended()
+    assert 'operator shout {"mode":"loud"} hangs: no output after' in error
+    assert ("sample 2" in error) == (hangs_at == 2)
 
 
 async def test_a_cancelled_request_ends_and_the_next_one_runs(tmp_path):

@@ -35,6 +35,11 @@ def test_what_cannot_travel_is_named(bad):
         payload.encode({"field": bad})
 
 
+def test_what_is_no_mapping_is_named():
+    with pytest.raises(TypeError, match="a payload is list; it must be a mapping"):
+        payload.encode([1, 2, 3])
+
+
 def test_a_tensor_whose_bytes_do_not_fit_its_shape_is_refused():
     message = payload.to_message({"a": np.zeros((4, 4), np.uint8)})
     message.fields["a"].tensor.shape[0] = 2**40

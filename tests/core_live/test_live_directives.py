@@ -55,7 +55,7 @@ def test_a_split_chain_is_routed_from_where_each_input_comes_into_being():
     found = made([plan(placed("cut", "gateway"), placed("read", "cloud"))], CAMERA, GATEWAY, CLOUD)
     assert [(route.operator_id, route.targets[0].device_id) for route in found["camera"].routes] == [("cut", "gateway")]
     assert [(route.operator_id, route.targets[0].device_id) for route in found["gateway"].routes] == [("read", "cloud")]
-    assert not found["cloud"].routes
+    assert [route.operator_id for route in found["cloud"].routes] == ["source"]
     assert [peer.address for peer in found["camera"].peers] == ["g:1"]
     assert [peer.address for peer in found["gateway"].peers] == ["c:1"]
     assert not found["cloud"].peers
@@ -67,7 +67,7 @@ def test_a_split_chain_is_routed_from_where_each_input_comes_into_being():
 def test_an_all_local_plan_needs_nobody_else():
     found = made([plan(placed("cut", "camera"), placed("read", "camera"))], CAMERA, GATEWAY, CLOUD)
     assert list(found) == ["camera"]
-    assert [route.operator_id for route in found["camera"].routes] == ["cut", "read"]
+    assert [route.operator_id for route in found["camera"].routes] == ["cut", "read", "source"]
     assert not found["camera"].peers
 
 
@@ -81,6 +81,22 @@ def test_a_join_is_routed_from_every_device_that_has_an_input():
     assert [route.operator_id for route in found["gateway"].routes] == ["read"]
     assert found["gateway"].routes[0].inputs == ("cut", "look")
     assert [peer.device_id for peer in found["camera"].peers] == ["cloud", "gateway"]
+
+
+def test_who_has_a_part_of_the_answer_is_told_so_though_others_read_it():
+    spec = pipeline(operator("cut", ["source"]), operator("read", ["cut"]), outputs=("cut", "read"))
+    chosen = plan(placed("cut", "gateway"), placed("read", "cloud"), configuration={})
+    found = made([chosen], CAMERA, GATEWAY, CLOUD, spec=spec)
+    answers = {
+        device_id: [route for route in directive.routes if route.operator_id == "source"]
+        for device_id, directive in found.items()
+    }
+    assert [len(answers[device_id]) for device_id in ("camera", "cloud", "gateway")] == [0, 1, 1]
+    (route,) = answers["gateway"]
+    assert route.inputs == ("cut", "read")
+    assert [target.device_id for target in route.targets] == ["camera"]
+    # Outcomes go back the way items came: nobody dials the camera for them.
+    assert [peer.device_id for peer in found["gateway"].peers] == ["cloud"]
 
 
 def test_who_can_be_dialled_is_and_exactly_one_side_dials():
@@ -124,7 +140,7 @@ def test_a_split_operator_has_its_shares_by_device():
     chosen = plan(
         placed("cut", "camera"), placed("read", "cloud", share_ratio=0.75), placed("read", "camera", share_ratio=0.25)
     )
-    (_, read) = made([chosen], CAMERA, CLOUD)["camera"].routes
+    (_, read, _) = made([chosen], CAMERA, CLOUD)["camera"].routes
     assert [(target.device_id, target.share_ratio) for target in read.targets] == [("camera", 0.25), ("cloud", 0.75)]
 
 

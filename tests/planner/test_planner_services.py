@@ -170,6 +170,14 @@ async def test_the_ledger_sets_what_was_seen_beside_what_was_planned(tmp_path):
         assert entry.predicted_accuracy_ratio.low <= entry.predicted_accuracy_ratio.high
 
 
+@pytest.mark.parametrize("seconds", [-1, 2**38])
+async def test_a_ledger_since_no_moment_is_refused_by_name(tmp_path, seconds):
+    async with serving(settings(tmp_path), FirstFit()) as (people, _):
+        error = await refused(people.stub.GetLedger(planner_pb2.GetLedgerRequest(since={"seconds": seconds})))
+        assert isinstance(error, InvalidInput)
+        assert error.violations[0].field == "since.seconds"
+
+
 async def test_a_second_connection_of_a_device_takes_the_place_of_the_first(tmp_path):
     async with (
         serving(settings(tmp_path), FirstFit()) as (people, _),

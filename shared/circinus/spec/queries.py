@@ -13,7 +13,8 @@ from circinus.spec.pipeline import DEVICE_PATTERN, DEVICE_RULE, ID_PATTERN, ID_R
 if TYPE_CHECKING:
     import yaml
 
-MAX_QUERIES = 10_000
+#: What the planner takes in at a time; a fleet may have more, by several files.
+MAX_QUERIES = 1_000
 MAX_QUERIES_CHARACTERS = 4_194_304
 MAX_RATE_PER_S = 1_000_000
 MAX_WEIGHT = 1_000_000
