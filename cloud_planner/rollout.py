@@ -10,7 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from circinus import wire
+from circinus.channel import MAX_PAYLOAD_BYTES
 from circinus.clock import Clock
+from circinus.errors import TooLarge
 from circinus.events import event, warning
 from circinus.model.device import DeviceId
 from circinus.model.directive import Directive, Generation
@@ -136,9 +138,14 @@ class Rollout:
         return {device_id: reason for device_id, (reason, _, _) in self._excluded.items()}
 
     async def propose(self, selection: planner_pb2.SelectionSummary, directives: Sequence[Directive]) -> bool:
-        """Makes a new generation of these directives, unless they are those in force. Says whether it did."""
+        """Makes a new generation of these directives, unless they are those in force. Says whether it did.
+
+        Raises:
+            TooLarge: a directive does not fit into one message; nothing changes then.
+        """
         newest = self._newest
         wanted = {directive.device_id: _content(wire.directive_to_message(directive)) for directive in directives}
+        _check_sizes(wanted)
         if newest is None and not wanted:
             # Nothing was ever planned here: what agents may hold from elsewhere is not this planner's to stop.
             return False
@@ -354,6 +361,16 @@ def _involved(record: GenerationRecord | None) -> frozenset[DeviceId]:
 
 def _is_empty(message: types_pb2.Directive) -> bool:
     return not (message.replica_sets or message.routes or message.sources or message.peers)
+
+
+def _check_sizes(contents: Mapping[DeviceId, bytes]) -> None:
+    """A directive that no agent could receive would have it reconnect for ever."""
+    for device_id, content in contents.items():
+        if len(content) > MAX_PAYLOAD_BYTES:
+            raise TooLarge(
+                f"the directive for {device_id} has {len(content):,} bytes; the limit is {MAX_PAYLOAD_BYTES:,}: "
+                "spread its queries over more devices"
+            )
 
 
 def _content(message: types_pb2.Directive) -> bytes:

@@ -12,7 +12,9 @@ from planner_fleet import (
 )
 
 from circinus import wire
+from circinus.errors import TooLarge
 from circinus.model.device import Tier
+from circinus.model.directive import Directive, Generation, Route, Target
 from circinus.v1 import control_pb2, planner_pb2
 from cloud_planner.rollout import RolloutTimes
 
@@ -287,3 +289,21 @@ async def test_absurd_figures_of_an_agent_end_its_connection_and_nothing_else(tm
             await people.add_pipeline()
             await people.submit(query())
             assert (await people.settled())[-1].generation == 1
+
+
+async def test_a_directive_that_no_message_can_hold_is_refused_before_anything_changes(tmp_path):
+    route = Route(
+        query_id="q", operator_id="o" * 200, inputs=("i" * 200,), targets=(Target(device_id="a", share_ratio=1.0),)
+    )
+    huge = Directive(
+        device_id="camera",
+        generation=Generation(epoch=1, number=0),
+        replica_sets=(),
+        routes=(route,) * 10_000,
+        sources=(),
+        peers=(),
+    )
+    async with serving(settings(tmp_path), FirstFit()) as (_, overview):
+        with pytest.raises(TooLarge, match="the directive for camera has .* the limit is"):
+            await overview.rollout.propose(planner_pb2.SelectionSummary(), [huge])
+        assert overview.rollout.newest is None
