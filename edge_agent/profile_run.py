@@ -10,9 +10,10 @@ that others use as well, wall time says more of them than of the operator. Where
 disk or an accelerator), the wait is what is left of wall time without CPU time and without the time that the kernel
 had the process queue for a core; it is not stretched.
 
-Before each measurement the processor's caches are filled with something else. Between two items of a replica that
-serves, others run; an operator that is measured in a tight loop finds its data where it left them, which made small
-operators look up to twice as fast as they were.
+Before each measurement the processor's caches are filled with something else and the process rests for a moment.
+A replica that serves waits between items while others run. In a tight loop an operator finds its data where it left
+them and a core that has sped up; that made small operators look up to twice, large ones a fifth faster than they were,
+and not even by the same amount from one minute to the next.
 """
 
 from __future__ import annotations
@@ -39,6 +40,8 @@ CACHE_BYTES = 256 * 1024 * 1024
 SOURCE = "source"
 #: Copying this much leaves nothing of an operator in the caches of the cores that we know.
 _COLD_BYTES = 32 * 1024 * 1024
+#: After so long a rest a core is as fast as after any longer one.
+_REST_S = 0.02
 #: A wait below this, or below this part of the CPU time, is noise of the machine.
 _LEAST_WAIT_MS = 2.0
 _LEAST_WAIT_RATIO = 0.25
@@ -262,6 +265,7 @@ class PipelineRun:
 
     def _measure(self, operator: Operator, data: Mapping[str, bytes]) -> Measured:
         self._cold[0][:] = self._cold[1]
+        time.sleep(_REST_S)
         queued_s = queued_for_core_s()
         wall_s, cpu_s = time.perf_counter(), time.process_time()
         # Decoding and encoding are part of what a replica does for an item.
