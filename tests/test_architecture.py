@@ -23,6 +23,7 @@ HEAVY = {"mip", "numpy", "scipy", "yaml", "typer", "rich", "jinja2", "starlette"
 PURE_FILES = [
     *sorted((PACKAGES["cloud_planner"] / "core").rglob("*.py")),
     *sorted((PACKAGES["circinus"] / "model").rglob("*.py")),
+    PACKAGES["edge_agent"] / "law.py",
     PACKAGES["edge_agent"] / "reconcile.py",
 ]
 IMPURE_MODULES = {
