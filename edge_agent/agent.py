@@ -17,6 +17,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+from circinus.channel import check_loopback
 from circinus.clock import Clock
 from circinus.errors import (
     AlreadyExists,
@@ -237,6 +238,8 @@ class Agent:
         if self._device is None:
             raise NotRunnable("the agent is only starting")
         check_fits(directive, self._device)
+        for peer in directive.peers:
+            check_loopback(peer.address)
         for environment in sorted(environments_of(directive)):
             self._environments.python_for(environment)
         try:

@@ -300,8 +300,11 @@ def _options(operator: OperatorSpec, device: Device, service: ServiceStatistics,
 
 
 def _accelerator_memory_bytes(accelerator: Accelerator | None, service: ServiceStatistics) -> int:
-    """What a replica takes of an accelerator's memory: what was measured, else an even part for each slot."""
-    if accelerator is None:
+    """What a replica takes of an accelerator's memory: what was measured, else an even part for each slot.
+
+    Where nobody knows how much there is, slots alone limit.
+    """
+    if accelerator is None or accelerator.memory_bytes == 0:
         return 0
     return service.accelerator_memory_bytes or accelerator.memory_bytes // max(1, accelerator.slots)
 

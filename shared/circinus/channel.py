@@ -58,7 +58,7 @@ def open_channel(address: str) -> grpc.aio.Channel:
     Raises:
         InvalidInput: the address is not host:port on loopback.
     """
-    _check_loopback(address)
+    check_loopback(address)
     return grpc.aio.insecure_channel(address, options=_CLIENT_OPTIONS)
 
 
@@ -74,7 +74,7 @@ def insecure_port(grpc_server: grpc.aio.Server, address: str) -> int:
         InvalidInput: the address is not host:port on loopback.
         Unreachable: the port is taken.
     """
-    _check_loopback(address)
+    check_loopback(address)
     try:
         port: int = grpc_server.add_insecure_port(address)
     except RuntimeError:
@@ -86,7 +86,12 @@ def insecure_port(grpc_server: grpc.aio.Server, address: str) -> int:
     return port
 
 
-def _check_loopback(address: str) -> None:
+def check_loopback(address: str) -> None:
+    """Does nothing for an address that may be dialled or listened on.
+
+    Raises:
+        InvalidInput: the address is not host:port on loopback.
+    """
     host, colon, port = address.rpartition(":")
     if not colon or not port.isdigit() or int(port) > 65535:
         raise InvalidInput(f"address {address!r} is not HOST:PORT, such as 127.0.0.1:7400")

@@ -180,6 +180,12 @@ async def test_what_the_device_can_not_do_is_refused_and_the_number_stays_free(t
         broken.replica_sets[0].cores = float("nan")
         broken.digest = directive_digest(broken)
         assert (await verdict(planner, broken)).verdict == control_pb2.DIRECTIVE_VERDICT_NOT_RUNNABLE
+        afar = directive_message(bundle=digest)
+        afar.peers[0].address = "192.0.2.7:7000"
+        afar.digest = directive_digest(afar)
+        refused = await verdict(planner, afar)
+        assert refused.verdict == control_pb2.DIRECTIVE_VERDICT_NOT_RUNNABLE
+        assert "192.0.2.7:7000" in refused.reason
         fine = await verdict(planner, directive_message(bundle=digest))
         assert fine.verdict == control_pb2.DIRECTIVE_VERDICT_ACCEPTED
 

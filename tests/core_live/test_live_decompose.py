@@ -91,6 +91,16 @@ def test_an_accelerator_variant_takes_a_slot_and_its_part_of_the_memory():
     assert problem.machines[0].accelerator_slots == 4
 
 
+def test_where_nobody_knows_the_accelerator_memory_slots_alone_limit():
+    spec = pipeline(operator("cut", ["source"]), operator("read", ["cut"], accelerator_kinds=("cuda",)))
+    strong = device("camera", accelerators=(replace(accelerator(), memory_bytes=0),))
+    known = table(spec)
+    told = tuple(replace(found, accelerator_memory_bytes={"read": 3 * 2**30}) for found in known.times["fast"])
+    problem = decompose(fleet(strong, spec=spec, tables=replace(known, times={"fast": told})), [query()])
+    _, read = only(problem).candidates[0].steps
+    assert {(o.accelerator_slots, o.accelerator_memory_bytes) for o in read.options} == {(1, 0)}
+
+
 def test_accelerator_memory_is_what_was_measured_where_the_driver_told():
     spec = pipeline(operator("cut", ["source"]), operator("read", ["cut"], accelerator_kinds=("cuda",)))
     strong = device("camera", accelerators=(accelerator(),))
