@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from circinus import wire
 from circinus.clock import Clock
 from circinus.model.directive import Generation
+from circinus.model.pipeline import configuration_key
 from circinus.model.query import Query
 from circinus.v1 import planner_pb2, types_pb2
 from cloud_planner.bell import Bell
@@ -78,4 +79,4 @@ class Overview:
         key = (registered.bundle_digest, digest)
         table = (await self.profiling.tables([key]))[key]
         configuration = wire.configuration_from_message(plan.configuration)
-        return table.scores.get(wire.configuration_key(configuration), {})
+        return table.scores.get(configuration_key(configuration), {})

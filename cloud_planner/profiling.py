@@ -16,6 +16,7 @@ from circinus.clock import Clock
 from circinus.errors import CircinusError, InvalidInput
 from circinus.events import event, warning
 from circinus.model.device import DeviceId, Digest
+from circinus.model.pipeline import configuration_key
 from circinus.model.profile import ConfigurationProfile, ProfileTable
 from circinus.v1 import control_pb2, planner_pb2
 from cloud_planner.bell import Bell
@@ -290,9 +291,9 @@ def _check(need: ProfileNeed, profile: ConfigurationProfile) -> None:
     Raises:
         InvalidInput: it is of another configuration or of samples that were not asked for.
     """
-    asked = {wire.configuration_key(configuration) for configuration in need.configurations}
-    if wire.configuration_key(profile.configuration) not in asked:
-        raise InvalidInput(f"configuration {wire.configuration_key(profile.configuration)[:200]} was not asked for")
+    asked = {configuration_key(configuration) for configuration in need.configurations}
+    if configuration_key(profile.configuration) not in asked:
+        raise InvalidInput(f"configuration {configuration_key(profile.configuration)[:200]} was not asked for")
     indices = set(need.sample_indices)
     for sample in profile.samples:
         if sample.sample_index not in indices:

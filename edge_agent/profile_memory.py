@@ -13,11 +13,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from circinus.model.pipeline import SOURCE, configuration_key, knobs_of
 from circinus.operator import KnobValue, OperatorContext
 from circinus.payload import decode_inputs, encode
 from edge_agent.fingerprint.nvidia import accelerator_memory_of
 from edge_agent.harness import describe, die_with_parent, load, resident_bytes
-from edge_agent.profile_run import SOURCE, ProfiledPipeline, Step, knobs_key, knobs_of
+from edge_agent.profile_run import ProfiledPipeline, Step
 from edge_agent.profile_watch import Watch, hangs_text
 
 _HEADER = struct.Struct(">QQ")
@@ -55,8 +56,8 @@ def probe_memory(
     for step in pipeline.steps:
         if not all(name in made for name in step.inputs):
             continue
-        inputs = {name: made[name] for name in step.inputs}
-        settings = {knobs_key(knobs): knobs for knobs in (knobs_of(entry, step.id) for entry in configurations)}
+        inputs: dict[str, bytes] = {name: made[name] for name in step.inputs}
+        settings = {configuration_key(knobs): knobs for knobs in (knobs_of(entry, step.id) for entry in configurations)}
         for knobs in settings.values():
             answer = _in_child(step, knobs, inputs, providers)
             if answer is not None:
@@ -88,7 +89,7 @@ def _in_child(
         data = pipe.read()
     _, status = os.waitpid(child, 0)
     if os.WIFEXITED(status) and os.WEXITSTATUS(status) == _HANGS:
-        raise OperatorHangs(hangs_text(f"operator {step.id} {knobs_key(knobs)}", step.hang_ms))
+        raise OperatorHangs(hangs_text(f"operator {step.id} {configuration_key(knobs)}", step.hang_ms))
     if status != 0 or len(data) < _HEADER.size:
         return None
     memory_bytes, accelerator_memory_bytes = _HEADER.unpack_from(data)
@@ -114,7 +115,7 @@ def _serve_once(
         status = 0
     except BaseException as error:
         # The run itself will meet the same fault and report it with its configuration.
-        print(f"operator {step.id} {knobs_key(knobs)}: {describe(error)}", file=sys.stderr)
+        print(f"operator {step.id} {configuration_key(knobs)}: {describe(error)}", file=sys.stderr)
     finally:
         sys.stderr.flush()
         os._exit(status)

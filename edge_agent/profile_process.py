@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from circinus.knobs import set_knobs
 from circinus.v1 import control_pb2, types_pb2
 from edge_agent.framing import header_of
 from edge_agent.harness import describe, die_with_parent, knob_values
@@ -96,8 +97,8 @@ def run_profile(config: ProfileConfig, emit: Emit, watch: Watch) -> str:
             part = control_pb2.ConfigurationProfile(memory_bytes={use.operator_id: use.memory_bytes})
             if use.accelerator_memory_bytes:
                 part.accelerator_memory_bytes[use.operator_id] = use.accelerator_memory_bytes
-            for name, value in use.knobs.items():
-                _set_knob(part.configuration.values[f"{use.operator_id}.{name}"], value)
+            named = {f"{use.operator_id}.{name}": value for name, value in use.knobs.items()}
+            set_knobs(part.configuration.values, named)
             emit(_report(request.id, [part]))
         return ""
     truths = {index: _bytes(sample_set.samples[index].truth) if request.score else None for index in payloads}
@@ -181,17 +182,6 @@ def _report(
 
 def _bytes(payload: types_pb2.Payload) -> bytes:
     return payload.SerializeToString(deterministic=True)
-
-
-def _set_knob(message: types_pb2.KnobValue, value: str | int | float | bool) -> None:
-    if isinstance(value, bool):
-        message.flag = value
-    elif isinstance(value, int):
-        message.integer = value
-    elif isinstance(value, float):
-        message.real = value
-    else:
-        message.text = value
 
 
 def _private_output() -> IO[bytes]:

@@ -29,6 +29,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from circinus.model.pipeline import SOURCE, OperatorId, configuration_key, knobs_of
 from circinus.operator import KnobValue, Operator, OperatorContext, Scorer
 from circinus.payload import decode, decode_inputs, encode
 from circinus.v1 import control_pb2
@@ -37,7 +38,6 @@ from edge_agent.profile_watch import Watch
 from edge_agent.worker import MAX_OUTPUT_BYTES
 
 CACHE_BYTES = 256 * 1024 * 1024
-SOURCE = "source"
 #: Copying this much leaves nothing of an operator in the caches of the cores that we know.
 _COLD_BYTES = 32 * 1024 * 1024
 #: After so long a rest a core is as fast as after any longer one.
@@ -55,9 +55,9 @@ class OperatorFailed(Exception):
 class Step:
     """One operator of the pipeline, as its bundle's pipeline.json says."""
 
-    id: str
+    id: OperatorId
     entry_point: str
-    inputs: tuple[str, ...]
+    inputs: tuple[OperatorId, ...]
     stateful: bool
     hang_ms: float
 
@@ -80,9 +80,9 @@ def read_pipeline(bundle: Path) -> ProfiledPipeline:
     document = json.loads((bundle / "pipeline.json").read_text(encoding="utf-8"))
     steps = [
         Step(
-            id=str(entry["id"]),
+            id=OperatorId(str(entry["id"])),
             entry_point=str(entry["entry_point"]),
-            inputs=tuple(str(name) for name in entry["inputs"]),
+            inputs=tuple(OperatorId(str(name)) for name in entry["inputs"]),
             stateful=str(entry.get("state", "none")) != "none",
             hang_ms=float(entry.get("hang_ms", 30_000.0)),
         )
@@ -98,24 +98,13 @@ def read_pipeline(bundle: Path) -> ProfiledPipeline:
     )
 
 
-def knobs_of(configuration: Mapping[str, KnobValue], operator_id: str) -> dict[str, KnobValue]:
-    """An operator's own knobs, without its name in front."""
-    prefix = f"{operator_id}."
-    return {name.removeprefix(prefix): value for name, value in configuration.items() if name.startswith(prefix)}
-
-
-def knobs_key(knobs: Mapping[str, KnobValue]) -> str:
-    """Canonical text of knobs."""
-    return json.dumps(dict(knobs), sort_keys=True, separators=(",", ":"))
-
-
 def by_prefix(
     steps: tuple[Step, ...], configurations: list[dict[str, KnobValue]]
 ) -> list[tuple[int, dict[str, KnobValue]]]:
     """Configurations with their indices, those with equal settings upstream next to each other."""
 
     def key(entry: tuple[int, dict[str, KnobValue]]) -> tuple[str, ...]:
-        return tuple(knobs_key(knobs_of(entry[1], step.id)) for step in steps)
+        return tuple(configuration_key(knobs_of(entry[1], step.id)) for step in steps)
 
     return sorted(enumerate(configurations), key=key)
 
@@ -195,7 +184,7 @@ class PipelineRun:
         made: dict[str, Measured] = {SOURCE: source}
         try:
             for step in self._pipeline.steps:
-                inputs = {name: made[name] for name in step.inputs}
+                inputs: dict[str, Measured] = {name: made[name] for name in step.inputs}
                 measured, cached = self._step(step, configuration, inputs, index)
                 made[step.id] = measured
                 result.operators.add(
@@ -219,7 +208,7 @@ class PipelineRun:
     ) -> tuple[Measured, bool]:
         knobs = knobs_of(configuration, step.id)
         # What a stateful operator gives depends on all that it was given before, so on every knob upstream.
-        setting = knobs_key(configuration) if step.stateful else knobs_key(knobs)
+        setting = configuration_key(configuration) if step.stateful else configuration_key(knobs)
         key = (step.id, setting, index if step.stateful else -1, *(inputs[name].digest for name in step.inputs))
         known = self._outputs.get(key)
         if known is not None:
@@ -227,7 +216,7 @@ class PipelineRun:
         data = {name: measured.data for name, measured in inputs.items()}
         fresh = (step.id, setting) not in self._operators
         operator = self._operator(step, setting, knobs)
-        what = f"sample {index}: operator {step.id} {knobs_key(knobs)}"
+        what = f"sample {index}: operator {step.id} {configuration_key(knobs)}"
         try:
             if fresh and not step.stateful:
                 # The first call loads pages and fills caches; a replica that serves has that behind it.
@@ -238,10 +227,10 @@ class PipelineRun:
         except OperatorFailed:
             raise
         except Exception as error:
-            raise OperatorFailed(f"operator {step.id} {knobs_key(knobs)} failed: {describe(error)}") from error
+            raise OperatorFailed(f"operator {step.id} {configuration_key(knobs)} failed: {describe(error)}") from error
         if len(measured.data) > MAX_OUTPUT_BYTES:
             raise OperatorFailed(
-                f"operator {step.id} {knobs_key(knobs)} gave {len(measured.data)} bytes; "
+                f"operator {step.id} {configuration_key(knobs)} gave {len(measured.data)} bytes; "
                 f"the limit is {MAX_OUTPUT_BYTES}: encode or scale its output"
             )
         self._outputs.put(key, measured)
@@ -257,7 +246,9 @@ class PipelineRun:
             try:
                 self._operators[place] = load(step.entry_point)(dict(knobs), context)
             except Exception as error:
-                self._operators[place] = f"operator {step.id} {knobs_key(knobs)} doesn't start: {describe(error)}"
+                self._operators[place] = (
+                    f"operator {step.id} {configuration_key(knobs)} doesn't start: {describe(error)}"
+                )
         operator = self._operators[place]
         if isinstance(operator, str):
             raise OperatorFailed(operator)

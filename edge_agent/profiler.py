@@ -17,12 +17,13 @@ from pathlib import Path
 from circinus.errors import CircinusError, InvalidInput, TimedOut, Unreachable
 from circinus.events import event, warning
 from circinus.model.device import Digest
+from circinus.model.pipeline import OperatorId, configuration_key, knobs_of
 from circinus.v1 import control_pb2, types_pb2
 from circinus.wire import check, configuration_from_message
 from edge_agent.blobs import Blobs
 from edge_agent.profile_child import ProfileRun
 from edge_agent.profile_process import ProfileConfig
-from edge_agent.profile_run import ProfiledPipeline, knobs_key, knobs_of, read_pipeline
+from edge_agent.profile_run import ProfiledPipeline, read_pipeline
 from edge_agent.profile_watch import patience_s
 
 _MAX_WAITING = 256
@@ -151,7 +152,7 @@ class Profiler:
             await asyncio.to_thread(shutil.rmtree, folder, True)
 
     async def _probe_memory(
-        self, request: control_pb2.ProfileRequest, run: ProfileRun, operator_ids: tuple[str, ...]
+        self, request: control_pb2.ProfileRequest, run: ProfileRun, operator_ids: tuple[OperatorId, ...]
     ) -> list[dict[str, tuple[int, int]]]:
         """Memory, main and accelerator's, by operator for each configuration; asks a process for what isn't known yet.
 
@@ -163,7 +164,7 @@ class Profiler:
         table = self._memory.setdefault(request.bundle_digest, {})
         keys = [
             {
-                operator_id: (operator_id, knobs_key(knobs_of(configuration, operator_id)))
+                operator_id: (operator_id, configuration_key(knobs_of(configuration, operator_id)))
                 for operator_id in operator_ids
             }
             for configuration in configurations
@@ -173,7 +174,7 @@ class Profiler:
             for part in message.profile_report.configurations:
                 configuration = configuration_from_message(part.configuration)
                 for operator_id, memory_bytes in part.memory_bytes.items():
-                    key = (operator_id, knobs_key(knobs_of(configuration, operator_id)))
+                    key = (operator_id, configuration_key(knobs_of(configuration, OperatorId(operator_id))))
                     # Reading a map of protobuf's by a missing key would make the key.
                     held = dict(part.accelerator_memory_bytes)
                     table[key] = (memory_bytes, held.get(operator_id, 0))

@@ -18,10 +18,10 @@ from pathlib import Path
 
 from circinus.errors import CircinusError, NotRunnable
 from circinus.events import event
+from circinus.knobs import set_knobs
 from circinus.model.device import Digest
 from circinus.model.directive import ReplicaSet, SourceSpec
 from circinus.v1 import worker_pb2
-from circinus.wire.knobs import set_knobs
 from edge_agent import cgroups
 from edge_agent.process import LastWords, ProcessDied, ServingProcess
 

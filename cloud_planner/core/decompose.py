@@ -16,12 +16,18 @@ from math import hypot, sqrt
 from typing import Final
 
 from circinus.model.device import Accelerator, Device, DeviceClass, DeviceId, Digest
-from circinus.model.pipeline import SOURCE, Configuration, OperatorSpec, PipelineId, RegisteredPipeline
+from circinus.model.pipeline import (
+    SOURCE,
+    Configuration,
+    OperatorSpec,
+    PipelineId,
+    RegisteredPipeline,
+    configuration_key,
+)
 from circinus.model.pipeline import State as OperatorState
 from circinus.model.plan import Plan
 from circinus.model.profile import ProfileTable
 from circinus.model.query import Query
-from circinus.wire import configuration_key
 from cloud_planner.core.problem import Candidate, Delay, Machine, Option, Problem, QueryProblem, Step, Wire
 from cloud_planner.core.profiles import ClassStatistics, ServiceStatistics, accuracy, times_of
 

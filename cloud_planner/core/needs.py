@@ -11,10 +11,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from circinus.model.device import Device, DeviceClass, DeviceId, Digest
-from circinus.model.pipeline import Configuration, ContentRef, PipelineId, RegisteredPipeline
+from circinus.model.pipeline import Configuration, ContentRef, PipelineId, RegisteredPipeline, configuration_key
 from circinus.model.profile import ProfileTable
 from circinus.model.query import Query, QueryId
-from circinus.wire import configuration_key
 from cloud_planner.core.decompose import Fleet, reachable, usable_devices
 
 #: Bundle, content, class: what one profile run is about.

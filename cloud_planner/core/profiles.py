@@ -20,10 +20,9 @@ from typing import Final
 from scipy.special import stdtrit
 
 from circinus.model.device import DeviceClass
-from circinus.model.pipeline import Configuration, OperatorId, Pipeline
+from circinus.model.pipeline import Configuration, OperatorId, Pipeline, configuration_key
 from circinus.model.plan import Interval
 from circinus.model.profile import ConfigurationProfile, ProfileTable
-from circinus.wire import configuration_key
 
 #: Chance, over all configurations of a table, that some lower bound on accuracy is above the truth.
 ACCURACY_LEVEL: Final = 0.05

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from circinus.model.device import DeviceClass, Digest
-from circinus.model.pipeline import OperatorId
+from circinus.model.pipeline import OperatorId, configuration_key
 from circinus.model.profile import ConfigurationProfile, OperatorSample, ProfileTable, SampleResult
-from circinus.wire import configuration_key
 
 Row = Sequence[Any]
 

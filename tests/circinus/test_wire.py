@@ -10,6 +10,7 @@ from circinus import wire
 from circinus.errors import InvalidInput, TooLarge
 from circinus.model.device import Accelerator, Device, Environment, Link, Tier
 from circinus.model.directive import Directive, Generation, Peer, ReplicaSet, Route, SourceSpec, Target
+from circinus.model.pipeline import configuration_key
 from circinus.model.plan import Interval, MachineUse, OperatorPlan, Plan, Selection, UnplacedQuery
 from circinus.model.profile import ConfigurationProfile, OperatorSample, SampleResult
 from circinus.model.query import Query, Slo
@@ -183,7 +184,7 @@ def test_configuration_survives_the_wire_with_its_types(configuration):
     assert {name: type(value) for name, value in back.items()} == {
         name: type(value) for name, value in configuration.items()
     }
-    assert wire.configuration_key(back) == wire.configuration_key(dict(reversed(configuration.items())))
+    assert configuration_key(back) == configuration_key(dict(reversed(configuration.items())))
 
 
 @given(score=st.none() | ratios, cpu=positive, size=st.integers(0, 2**40))

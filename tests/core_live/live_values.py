@@ -1,10 +1,17 @@
 """A small pipeline, devices and tables for the tests of the live fleet's core."""
 
 from circinus.model.device import Accelerator, Device, Environment, Link, Tier
-from circinus.model.pipeline import ContentRef, EnvironmentSpec, Knob, OperatorSpec, Pipeline, RegisteredPipeline
+from circinus.model.pipeline import (
+    ContentRef,
+    EnvironmentSpec,
+    Knob,
+    OperatorSpec,
+    Pipeline,
+    RegisteredPipeline,
+    configuration_key,
+)
 from circinus.model.profile import ConfigurationProfile, OperatorSample, ProfileTable, SampleResult
 from circinus.model.query import Query, Slo
-from circinus.wire import configuration_key
 from cloud_planner.core.decompose import Fleet
 
 BUNDLE, ENVIRONMENT, CONTENT = "sha256:b", "sha256:e", "sha256:c"

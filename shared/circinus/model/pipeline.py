@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -142,6 +143,11 @@ def knobs_of(configuration: Configuration, operator_id: OperatorId) -> dict[str,
     return {name.removeprefix(prefix): value for name, value in configuration.items() if name.startswith(prefix)}
 
 
+def configuration_key(configuration: Configuration) -> str:
+    """The one text that stands for a configuration, or an operator's knobs, wherever it is a key: canonical JSON."""
+    return json.dumps(dict(configuration), sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContentRef:
     """A stored sample set."""
@@ -176,5 +182,6 @@ __all__ = [
     "PipelineId",
     "RegisteredPipeline",
     "State",
+    "configuration_key",
     "knobs_of",
 ]

@@ -9,10 +9,8 @@ from circinus.wire.directive import (
 )
 from circinus.wire.knobs import (
     configuration_from_message,
-    configuration_key,
     configuration_to_message,
     knobs_from_map,
-    set_knobs,
 )
 from circinus.wire.plan import plan_from_message, plan_to_message, selection_from_message, selection_to_message
 from circinus.wire.profile import configuration_profile_from_message, configuration_profile_to_message
@@ -20,7 +18,6 @@ from circinus.wire.query import query_from_message, query_to_message, slo_from_m
 
 __all__ = [
     "configuration_from_message",
-    "configuration_key",
     "configuration_profile_from_message",
     "configuration_profile_to_message",
     "configuration_to_message",
@@ -39,7 +36,6 @@ __all__ = [
     "query_to_message",
     "selection_from_message",
     "selection_to_message",
-    "set_knobs",
     "slo_from_message",
     "slo_to_message",
 ]

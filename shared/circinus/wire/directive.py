@@ -6,13 +6,14 @@ import hashlib
 import math
 
 from circinus.errors import InvalidInput
+from circinus.knobs import set_knobs
 from circinus.model.device import DeviceId, Digest
 from circinus.model.directive import Directive, Generation, Peer, ReplicaSet, Route, SourceSpec, Target
 from circinus.model.pipeline import OperatorId, PipelineId
 from circinus.model.query import QueryId
 from circinus.v1 import types_pb2
 from circinus.wire import check
-from circinus.wire.knobs import knobs_from_map, set_knobs
+from circinus.wire.knobs import knobs_from_map
 
 _MAX_REPLICAS = 1_000
 _SHARE_TOLERANCE = 1e-6

@@ -2,30 +2,15 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Mapping
 
 from circinus.errors import InvalidInput
+from circinus.knobs import set_knobs
 from circinus.model.pipeline import Configuration, KnobValue
 from circinus.v1 import types_pb2
 from circinus.wire import check
 
 _MAX_KNOBS = 1_000
-
-
-def set_knobs(into: MutableMapping[str, types_pb2.KnobValue], knobs: Mapping[str, KnobValue]) -> None:
-    """Writes knobs into a message's map."""
-    for name, value in knobs.items():
-        message = into[name]
-        # bool first: it is an int, too.
-        if isinstance(value, bool):
-            message.flag = value
-        elif isinstance(value, int):
-            message.integer = value
-        elif isinstance(value, float):
-            message.real = value
-        else:
-            message.text = value
 
 
 def knobs_from_map(messages: Mapping[str, types_pb2.KnobValue], *, field: str = "knobs") -> dict[str, KnobValue]:
@@ -65,8 +50,3 @@ def configuration_from_message(message: types_pb2.Configuration) -> dict[str, Kn
         InvalidInput: a value is missing or bad.
     """
     return knobs_from_map(message.values, field="configuration")
-
-
-def configuration_key(configuration: Configuration) -> str:
-    """The one text that stands for a configuration wherever it is a key: canonical JSON."""
-    return json.dumps(dict(configuration), sort_keys=True, separators=(",", ":"), ensure_ascii=True)
