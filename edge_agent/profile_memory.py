@@ -1,4 +1,4 @@
-"""How much memory an operator needs that runs alone: each setting in a child process of its own, for one item.
+"""How much memory an operator needs that runs alone: each setting in a child process of its own, for a few items.
 
 The children are forked before this process has loaded any operator, so that none has anything of another's in it.
 """
@@ -9,7 +9,7 @@ import os
 import re
 import struct
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from edge_agent.profile_run import ProfiledPipeline, Step
 from edge_agent.profile_watch import Watch, hangs_text
 
 _HEADER = struct.Struct(">QQ")
+_LENGTH = struct.Struct(">Q")
 _CPU_PROVIDERS = ("CPUExecutionProvider",)
 #: How a child says that its operator hangs; no exit code of Python's own.
 _HANGS = 85
@@ -44,25 +45,27 @@ class MemoryUse:
 def probe_memory(
     pipeline: ProfiledPipeline,
     configurations: list[dict[str, KnobValue]],
-    payload: bytes,
+    payloads: Sequence[bytes],
     providers: tuple[str, ...],
 ) -> Iterator[MemoryUse]:
     """The memory of each operator in each setting that the configurations have; what fails is left out.
 
+    ``payloads`` are items in a row: what an operator does not do with each of them it does with one of a few.
+
     Raises:
         OperatorHangs: one does; the others are not tried.
     """
-    made = {SOURCE: payload}
+    made = {SOURCE: tuple(payloads)}
     for step in pipeline.steps:
         if not all(name in made for name in step.inputs):
             continue
-        inputs: dict[str, bytes] = {name: made[name] for name in step.inputs}
+        inputs = [{str(name): made[name][position] for name in step.inputs} for position in range(len(payloads))]
         settings = {configuration_key(knobs): knobs for knobs in (knobs_of(entry, step.id) for entry in configurations)}
         for knobs in settings.values():
             answer = _in_child(step, knobs, inputs, providers)
             if answer is not None:
-                memory_bytes, accelerator_memory_bytes, output = answer
-                made.setdefault(step.id, output)
+                memory_bytes, accelerator_memory_bytes, outputs = answer
+                made.setdefault(step.id, outputs)
                 yield MemoryUse(
                     operator_id=step.id,
                     knobs=knobs,
@@ -72,9 +75,9 @@ def probe_memory(
 
 
 def _in_child(
-    step: Step, knobs: Mapping[str, KnobValue], inputs: Mapping[str, bytes], providers: tuple[str, ...]
-) -> tuple[int, int, bytes] | None:
-    """Peak memory, accelerator memory and output of one item; None: it failed.
+    step: Step, knobs: Mapping[str, KnobValue], inputs: Sequence[Mapping[str, bytes]], providers: tuple[str, ...]
+) -> tuple[int, int, tuple[bytes, ...]] | None:
+    """Peak memory, accelerator memory and outputs; None: it failed.
 
     Raises:
         OperatorHangs: it took too long.
@@ -93,25 +96,40 @@ def _in_child(
     if status != 0 or len(data) < _HEADER.size:
         return None
     memory_bytes, accelerator_memory_bytes = _HEADER.unpack_from(data)
-    return memory_bytes, accelerator_memory_bytes, data[_HEADER.size :]
+    return memory_bytes, accelerator_memory_bytes, tuple(_outputs(data[_HEADER.size :]))
+
+
+def _outputs(data: bytes) -> Iterator[bytes]:
+    while data:
+        (length,) = _LENGTH.unpack_from(data)
+        yield data[_LENGTH.size : _LENGTH.size + length]
+        data = data[_LENGTH.size + length :]
 
 
 def _serve_once(
-    writing: int, step: Step, knobs: Mapping[str, KnobValue], inputs: Mapping[str, bytes], providers: tuple[str, ...]
+    writing: int,
+    step: Step,
+    knobs: Mapping[str, KnobValue],
+    inputs: Sequence[Mapping[str, bytes]],
+    providers: tuple[str, ...],
 ) -> None:
-    """In the child: one item, then the figure and the output, then gone without any clean-up of the parent's."""
+    """In the child: the items, then the figure and the outputs, then gone without any clean-up of the parent's."""
     status = 1
     try:
         die_with_parent()
         context = OperatorContext(operator_id=step.id, threads=1, providers=providers)
         operator = load(step.entry_point)(dict(knobs), context)
         watch = Watch(None, lambda reason: os._exit(_HANGS))
-        with watch.over(step.id, step.hang_ms):
-            output = encode(operator.process(decode_inputs(inputs)))
+        outputs = []
+        for one in inputs:
+            with watch.over(step.id, step.hang_ms):
+                outputs.append(encode(operator.process(decode_inputs(one))))
         # Asked while the operator still holds what it took.
         held_bytes = 0 if providers == _CPU_PROVIDERS else accelerator_memory_of(os.getpid())
         with os.fdopen(writing, "wb") as pipe:
-            pipe.write(_HEADER.pack(peak_resident_bytes(), held_bytes) + output)
+            pipe.write(_HEADER.pack(peak_resident_bytes(), held_bytes))
+            for output in outputs:
+                pipe.write(_LENGTH.pack(len(output)) + output)
         status = 0
     except BaseException as error:
         # The run itself will meet the same fault and report it with its configuration.

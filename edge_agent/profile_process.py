@@ -13,7 +13,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -23,13 +23,14 @@ from circinus.v1 import control_pb2, types_pb2
 from edge_agent.framing import header_of
 from edge_agent.harness import describe, die_with_parent, knob_values
 from edge_agent.profile_memory import OperatorHangs, probe_memory
-from edge_agent.profile_run import PipelineRun, by_prefix, read_pipeline
+from edge_agent.profile_run import Clip, Item, PipelineRun, by_prefix, read_pipeline
 from edge_agent.profile_watch import Watch
 
 _NICE = 5
 _PROGRESS_PERIOD_S = 0.5
 _MAX_PART_BYTES = 900 * 1024
 _MAX_ERROR_CHARS = 1_000
+_PROBED_ITEMS = 6
 
 Emit = Callable[[control_pb2.ConnectRequest], None]
 
@@ -91,9 +92,9 @@ def run_profile(config: ProfileConfig, emit: Emit, watch: Watch) -> str:
         return f"there is no sample {beyond[0]}: the content has {len(sample_set.samples)}"
     pipeline = read_pipeline(config.bundle)
     configurations = [knob_values(configuration.values) for configuration in request.configurations]
-    payloads = {index: _bytes(sample_set.samples[index].payload) for index in config.sample_indices}
+    clips = {index: _clip(sample_set.samples[index]) for index in config.sample_indices}
     if config.memory:
-        for use in probe_memory(pipeline, configurations, payloads[config.sample_indices[0]], config.providers):
+        for use in probe_memory(pipeline, configurations, _probed(clips), config.providers):
             part = control_pb2.ConfigurationProfile(memory_bytes={use.operator_id: use.memory_bytes})
             if use.accelerator_memory_bytes:
                 part.accelerator_memory_bytes[use.operator_id] = use.accelerator_memory_bytes
@@ -101,12 +102,12 @@ def run_profile(config: ProfileConfig, emit: Emit, watch: Watch) -> str:
             set_knobs(part.configuration.values, named)
             emit(_report(request.id, [part]))
         return ""
-    truths = {index: _bytes(sample_set.samples[index].truth) if request.score else None for index in payloads}
     ordered = by_prefix(pipeline.steps, configurations)
     run = PipelineRun(pipeline, speed_ratio=config.speed_ratio, providers=config.providers, watch=watch)
-    progress = _Progress(request.id, len(payloads) * len(ordered), emit)
+    progress = _Progress(request.id, len(clips) * len(ordered), emit)
     try:
-        for index, payload in payloads.items():
+        for index, clip in clips.items():
+            source_bytes = round(sum(len(item.payload) for item in clip.items) / len(clip.items))
             parts: list[control_pb2.ConfigurationProfile] = []
             errors: list[str] = []
             spent = False
@@ -114,8 +115,8 @@ def run_profile(config: ProfileConfig, emit: Emit, watch: Watch) -> str:
                 spent = 0.0 < config.budget_s <= run.operator_s
                 if spent:
                     break
-                result, error = run.sample(index, payload, truths[index], configuration)
-                part = control_pb2.ConfigurationProfile(samples=[result], source_bytes=len(payload))
+                result, error = run.sample(index, clip, configuration, score=request.score)
+                part = control_pb2.ConfigurationProfile(samples=[result], source_bytes=source_bytes)
                 part.configuration.CopyFrom(request.configurations[position])
                 parts.append(part)
                 if error:
@@ -178,6 +179,18 @@ def _report(
 ) -> control_pb2.ConnectRequest:
     report = control_pb2.ProfileReport(id=request_id, configurations=parts, done=done, error=error[:_MAX_ERROR_CHARS])
     return control_pb2.ConnectRequest(profile_report=report)
+
+
+def _clip(sample: types_pb2.Sample) -> Clip:
+    items = tuple(Item(payload=_bytes(item.payload), truth=_bytes(item.truth)) for item in sample.items)
+    if sample.warmup >= len(items):
+        raise ValueError(f"a sample has {len(items)} items, of which {sample.warmup} are to warm up")
+    return Clip(items=items, warmup=sample.warmup)
+
+
+def _probed(clips: Mapping[int, Clip]) -> list[bytes]:
+    """The items that memory is probed with: the last few of the first sample."""
+    return [item.payload for item in next(iter(clips.values())).items[-_PROBED_ITEMS:]]
 
 
 def _bytes(payload: types_pb2.Payload) -> bytes:

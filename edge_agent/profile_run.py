@@ -5,6 +5,11 @@ output is kept under (operator, its knobs, digests of its inputs) and the next c
 with the times of the run that made it. Samples are the outer loop: the outputs of one sample are then close
 together in time, a small cache is enough, and a run that stops early has looked at every configuration.
 
+A sample is a clip of items, one where nothing carries state. Each operator does all of a clip before the next one
+begins. What an operator with state gives depends on all that it was given since its reset, so its outputs are kept by
+the digests of the whole clip's inputs. One item of a clip is timed, in each clip the next one, so that over a few clips
+every phase of what doesn't happen with each item has its part; the others are only run.
+
 Times are those of one full core of the device. What counts is CPU time, over the device's speed: on a machine
 that others use as well, wall time says more of them than of the operator. Where the operator itself waits (for a
 disk or an accelerator), the wait is what is left of wall time without CPU time and without the time that the kernel
@@ -24,19 +29,20 @@ import json
 import math
 import time
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from circinus.model.pipeline import SOURCE, OperatorId, configuration_key, knobs_of
-from circinus.operator import KnobValue, Operator, OperatorContext, Scorer
+from circinus.operator import KnobValue, Operator, OperatorContext, Payload, Scorer
 from circinus.payload import decode, decode_inputs, encode
 from circinus.v1 import control_pb2
 from edge_agent.harness import describe, load
 from edge_agent.profile_watch import Watch
 from edge_agent.worker import MAX_OUTPUT_BYTES
 
+#: Counts that a scorer's tally may have.
+MAX_TALLIES = 32
 CACHE_BYTES = 256 * 1024 * 1024
 #: Copying this much leaves nothing of an operator in the caches of the cores that we know.
 _COLD_BYTES = 32 * 1024 * 1024
@@ -60,6 +66,7 @@ class Step:
     inputs: tuple[OperatorId, ...]
     stateful: bool
     hang_ms: float
+    fan_out: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,6 +92,7 @@ def read_pipeline(bundle: Path) -> ProfiledPipeline:
             inputs=tuple(OperatorId(str(name)) for name in entry["inputs"]),
             stateful=str(entry.get("state", "none")) != "none",
             hang_ms=float(entry.get("hang_ms", 30_000.0)),
+            fan_out=str(entry.get("fan_out", "")),
         )
         for entry in document["operators"]
     ]
@@ -110,13 +118,34 @@ def by_prefix(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Item:
+    """One item of a sample as it travels, and its truth."""
+
+    payload: bytes
+    truth: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Clip:
+    """A sample: its items, of which the first ``warmup`` are run only."""
+
+    items: tuple[Item, ...]
+    warmup: int = 0
+
+    def timed(self, index: int) -> int:
+        """Which of its items is timed when it is sample ``index``."""
+        return self.warmup + index % (len(self.items) - self.warmup)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
-    """An output and what it took, on the device."""
+    """An output and what it took, on the device. Without times: it was only run."""
 
     data: bytes
     digest: bytes
-    cpu_ms: float
-    wall_ms: float
+    parts: int | None = None
+    cpu_ms: float | None = None
+    wall_ms: float = 0.0
 
 
 class Outputs:
@@ -136,10 +165,11 @@ class Outputs:
 
     def put(self, key: tuple[object, ...], entry: Measured) -> None:
         """Keeps an output; one that is larger than the whole cache is not kept."""
-        if len(entry.data) > self._limit_bytes or key in self._entries:
+        if len(entry.data) > self._limit_bytes:
             return
+        former = self._entries.pop(key, None)
+        self._used_bytes += len(entry.data) - (len(former.data) if former is not None else 0)
         self._entries[key] = entry
-        self._used_bytes += len(entry.data)
         while self._used_bytes > self._limit_bytes:
             _, oldest = self._entries.popitem(last=False)
             self._used_bytes -= len(oldest.data)
@@ -163,78 +193,111 @@ class PipelineRun:
         self._providers = providers
         self._outputs = Outputs(cache_bytes)
         self._operators: dict[tuple[str, str], Operator | str] = {}
+        self._warm: set[tuple[str, str]] = set()
         self._scorer: Scorer | None = None
         self._cold = (bytearray(_COLD_BYTES), bytearray(_COLD_BYTES))
         #: CPU seconds of this host that operators took, repeats from the cache not counted.
         self.operator_s = 0.0
 
     def sample(
-        self,
-        index: int,
-        payload: bytes,
-        truth: bytes | None,
-        configuration: Mapping[str, KnobValue],
+        self, index: int, clip: Clip, configuration: Mapping[str, KnobValue], *, score: bool
     ) -> tuple[control_pb2.SampleResult, str]:
-        """One sample through one configuration. ``truth`` None: not scored.
+        """One sample through one configuration.
 
         A failure is a result, too: the operators up to the one that failed, score 0, and the reason as text.
         """
         result = control_pb2.SampleResult(sample_index=index)
-        source = Measured(data=payload, digest=hashlib.sha256(payload).digest(), cpu_ms=0.0, wall_ms=0.0)
-        made: dict[str, Measured] = {SOURCE: source}
+        source = [
+            Measured(data=item.payload, digest=hashlib.sha256(item.payload).digest(), cpu_ms=0.0) for item in clip.items
+        ]
+        made: dict[OperatorId, list[Measured]] = {SOURCE: source}
         try:
             for step in self._pipeline.steps:
-                inputs: dict[str, Measured] = {name: made[name] for name in step.inputs}
-                measured, cached = self._step(step, configuration, inputs, index)
+                inputs = [{name: made[name][position] for name in step.inputs} for position in range(len(clip.items))]
+                timed = clip.timed(index)
+                measured, cached = self._step(step, configuration, inputs, index, timed)
                 made[step.id] = measured
-                result.operators.add(
-                    operator_id=step.id,
-                    cpu_ms=measured.cpu_ms,
-                    wall_ms=measured.wall_ms,
-                    output_bytes=len(measured.data),
-                    cached=cached,
-                )
-            if truth is not None:
-                result.score_ratio = self._score({name: made[name].data for name in self._pipeline.outputs}, truth)
+                self._add(result, step, measured[clip.warmup :], measured[timed], cached)
+            if score:
+                self._score(result, clip, made)
         except OperatorFailed as error:
             # An answer that can't be given is a wrong answer.
-            if truth is not None:
+            if score:
                 result.score_ratio = 0.0
             return result, f"sample {index}: {error}"
         return result, ""
 
+    def _add(
+        self, result: control_pb2.SampleResult, step: Step, counted: Sequence[Measured], timed: Measured, cached: bool
+    ) -> None:
+        entry = result.operators.add(
+            operator_id=step.id,
+            cpu_ms=timed.cpu_ms or 0.0,
+            wall_ms=timed.wall_ms,
+            output_bytes=round(sum(len(one.data) for one in counted) / len(counted)),
+            cached=cached,
+            output_fingerprint=_fingerprint(counted),
+        )
+        parts = [one.parts for one in counted if one.parts is not None]
+        if parts:
+            entry.parts = sum(parts) / len(counted)
+
     def _step(
-        self, step: Step, configuration: Mapping[str, KnobValue], inputs: Mapping[str, Measured], index: int
-    ) -> tuple[Measured, bool]:
+        self,
+        step: Step,
+        configuration: Mapping[str, KnobValue],
+        inputs: Sequence[Mapping[OperatorId, Measured]],
+        index: int,
+        timed: int,
+    ) -> tuple[list[Measured], bool]:
+        """An operator over all items of a clip; True: all that was asked for was known."""
         knobs = knobs_of(configuration, step.id)
-        # What a stateful operator gives depends on all that it was given before, so on every knob upstream.
-        setting = configuration_key(configuration) if step.stateful else configuration_key(knobs)
-        key = (step.id, setting, index if step.stateful else -1, *(inputs[name].digest for name in step.inputs))
-        known = self._outputs.get(key)
-        if known is not None:
-            return known, True
+        setting = configuration_key(knobs)
+        given = [tuple(one[name].digest for name in step.inputs) for one in inputs]
+        # What a stateful operator gives depends on all that it is given since its reset.
+        history = hashlib.sha256(repr(given).encode()).digest() if step.stateful else b""
+        keys = [
+            (step.id, setting, *((history, position) if step.stateful else ()), *digests)
+            for position, digests in enumerate(given)
+        ]
+        known = [self._outputs.get(key) for key in keys]
+        lacking = [
+            position
+            for position, output in enumerate(known)
+            if output is None or (position == timed and output.cpu_ms is None)
+        ]
+        if lacking:
+            operator = self._operator(step, setting, knobs)
+            what = f"sample {index}: operator {step.id} {setting}"
+            try:
+                self._warm_up(step, setting, operator, inputs[0], what)
+                if step.stateful:
+                    lacking = list(range(len(inputs)))
+                    operator.reset()
+                for position in lacking:
+                    data = {name: measured.data for name, measured in inputs[position].items()}
+                    with self._watching(what, step.hang_ms):
+                        measured = self._run(operator, step, data, timed=position == timed)
+                    known[position] = measured
+                    self._outputs.put(keys[position], measured)
+            except OperatorFailed:
+                raise
+            except Exception as error:
+                raise OperatorFailed(f"operator {step.id} {setting} failed: {describe(error)}") from error
+        return [output for output in known if output is not None], not lacking
+
+    def _warm_up(
+        self, step: Step, setting: str, operator: Operator, inputs: Mapping[OperatorId, Measured], what: str
+    ) -> None:
+        """Has an operator's first call behind it, which loads pages and fills caches, as a replica that serves has."""
+        if (step.id, setting) in self._warm:
+            return
+        self._warm.add((step.id, setting))
         data = {name: measured.data for name, measured in inputs.items()}
-        fresh = (step.id, setting) not in self._operators
-        operator = self._operator(step, setting, knobs)
-        what = f"sample {index}: operator {step.id} {configuration_key(knobs)}"
-        try:
-            if fresh and not step.stateful:
-                # The first call loads pages and fills caches; a replica that serves has that behind it.
-                with self._watching(what, step.hang_ms):
-                    encode(operator.process(decode_inputs(data)))
-            with self._watching(what, step.hang_ms):
-                measured = self._measure(operator, data)
-        except OperatorFailed:
-            raise
-        except Exception as error:
-            raise OperatorFailed(f"operator {step.id} {configuration_key(knobs)} failed: {describe(error)}") from error
-        if len(measured.data) > MAX_OUTPUT_BYTES:
-            raise OperatorFailed(
-                f"operator {step.id} {configuration_key(knobs)} gave {len(measured.data)} bytes; "
-                f"the limit is {MAX_OUTPUT_BYTES}: encode or scale its output"
-            )
-        self._outputs.put(key, measured)
-        return measured, False
+        with self._watching(what, step.hang_ms):
+            encode(operator.process(decode_inputs(data)))
+        if step.stateful:
+            operator.reset()
 
     def _watching(self, what: str, hang_ms: float) -> contextlib.AbstractContextManager[None]:
         return contextlib.nullcontext() if self._watch is None else self._watch.over(what, hang_ms)
@@ -254,35 +317,55 @@ class PipelineRun:
             raise OperatorFailed(operator)
         return operator
 
-    def _measure(self, operator: Operator, data: Mapping[str, bytes]) -> Measured:
-        self._cold[0][:] = self._cold[1]
-        time.sleep(_REST_S)
-        queued_s = queued_for_core_s()
+    def _run(self, operator: Operator, step: Step, data: Mapping[str, bytes], *, timed: bool) -> Measured:
+        """One item; if it is to be timed, as a replica that serves would find it."""
+        if timed:
+            self._cold[0][:] = self._cold[1]
+            time.sleep(_REST_S)
+        queued_s = queued_for_core_s() if timed else None
         wall_s, cpu_s = time.perf_counter(), time.process_time()
         # Decoding and encoding are part of what a replica does for an item.
-        output = encode(operator.process(decode_inputs(data)))
+        output = operator.process(decode_inputs(data))
+        encoded = encode(output)
         cpu_s, wall_s = time.process_time() - cpu_s, time.perf_counter() - wall_s
         self.operator_s += cpu_s
+        if len(encoded) > MAX_OUTPUT_BYTES:
+            raise OperatorFailed(
+                f"operator {step.id} {configuration_key(operator.knobs)} gave {len(encoded):,} bytes; "
+                f"the limit is {MAX_OUTPUT_BYTES:,}: encode or scale its output"
+            )
+        digest, parts = hashlib.sha256(encoded).digest(), parts_of(step, output)
+        if not timed:
+            return Measured(data=encoded, digest=digest, parts=parts)
         queued_s = None if queued_s is None else max(0.0, (queued_for_core_s() or queued_s) - queued_s)
         cpu_ms = cpu_s * 1000.0 / self._speed_ratio
         return Measured(
-            data=output,
-            digest=hashlib.sha256(output).digest(),
+            data=encoded,
+            digest=digest,
+            parts=parts,
             cpu_ms=cpu_ms,
             wall_ms=cpu_ms + waited_ms(wall_s=wall_s, cpu_s=cpu_s, queued_s=queued_s),
         )
 
-    def _score(self, outputs: Mapping[str, bytes], truth: bytes) -> float:
+    def _score(self, result: control_pb2.SampleResult, clip: Clip, made: Mapping[str, list[Measured]]) -> None:
+        counted = range(clip.warmup, len(clip.items))
         try:
             if self._scorer is None:
                 self._scorer = load(self._pipeline.scorer)()
-            score: Any = self._scorer.score({name: decode(data) for name, data in outputs.items()}, decode(truth))
-            value = float(score)
+            outputs = [
+                {name: decode(made[name][position].data) for name in self._pipeline.outputs} for position in counted
+            ]
+            truths = [decode(clip.items[position].truth) for position in counted]
+            value = float(self._scorer.score_clip(outputs, truths))
+            tally = {str(name): float(count) for name, count in self._scorer.tally(outputs, truths).items()}
         except Exception as error:
             raise OperatorFailed(f"the scorer failed: {describe(error)}") from error
         if not math.isfinite(value) or not 0.0 <= value <= 1.0:
             raise OperatorFailed(f"the scorer gave {value!r}; a score is from 0 to 1")
-        return value
+        if len(tally) > MAX_TALLIES or not all(math.isfinite(count) for count in tally.values()):
+            raise OperatorFailed(f"the scorer's tally is not at most {MAX_TALLIES} finite counts: {tally!r}"[:300])
+        result.score_ratio = value
+        result.tally.update(tally)
 
     def close(self) -> None:
         """Lets the operators go of what they hold; what they raise then is of no account."""
@@ -292,6 +375,28 @@ class PipelineRun:
                     operator.close()
                 except Exception as error:
                     print(f"close failed: {describe(error)}", flush=True)
+
+
+def parts_of(step: Step, output: Payload) -> int | None:
+    """How many parts an operator made of an item; None: it declares no fan-out.
+
+    Raises:
+        OperatorFailed: its output has no field of that name with a length; one that is left out has none.
+    """
+    if not step.fan_out:
+        return None
+    field = output.get(step.fan_out, ())
+    try:
+        return len(field)  # type: ignore[arg-type]  # what has none raises
+    except TypeError:
+        raise OperatorFailed(
+            f"operator {step.id}: fan_out names {step.fan_out!r}, which is {type(field).__name__} and has no length"
+        ) from None
+
+
+def _fingerprint(outputs: Sequence[Measured]) -> int:
+    whole = hashlib.sha256(b"".join(one.digest for one in outputs)).digest()
+    return int.from_bytes(whole[:8], "big")
 
 
 def waited_ms(*, wall_s: float, cpu_s: float, queued_s: float | None) -> float:

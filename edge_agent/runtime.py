@@ -114,6 +114,7 @@ class Runtime:
             scorer_entry_point=spec.scorer_entry_point,
             content=spec.content,
             seed=spec.seed,
+            clip=spec.clip,
             threads=1,
         )
         return await self._start("edge_agent.source_process", config, spec.bundle_digest, spec.environment_digest)

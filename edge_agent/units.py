@@ -46,8 +46,10 @@ class Units:
         self._runners: dict[Unit, Runner] = {}
         self._running: dict[Unit, asyncio.Task[None]] = {}
         self._tasks = TaskSet()
-        # Apart from the runners' own tasks: each of those is cancelled once only, so that its process can end.
+        # Never cancelled, but told to make haste: each runner's task is cancelled once only, by whoever drains it, so
+        # that its process can end.
         self._draining = TaskSet()
+        self._in_haste = False
 
     def bring_to(self, kept: Collection[Directive]) -> None:
         """Starts what the kept directives need and is missing, stops what none of them needs."""
@@ -102,16 +104,18 @@ class Units:
 
     async def stop(self, grace_s: float) -> None:
         """Stops everything; each process has so many seconds to end by itself."""
+        self._in_haste = True
         for runner in self._runners.values():
             for supervisor in runner.supervisors:
                 supervisor.grace_s = grace_s
+        await asyncio.gather(*(_finish(runner) for runner in self._runners.values()))
         for task in self._running.values():
             task.cancel()
         if self._running:
             await asyncio.wait(self._running.values())
         self._runners.clear()
         self._running.clear()
-        await self._draining.stop()
+        await self._draining.wait()
 
     def _supervisors(self, units: Iterable[Unit]) -> Iterator[tuple[Unit, Supervisor]]:
         for unit in units:
@@ -155,9 +159,16 @@ class Units:
         """What waits is still served, for so long; then the processes end."""
         until_s = self._clock.monotonic_s() + DRAIN_S
         try:
-            while not runner.idle and self._clock.monotonic_s() < until_s:
+            while not runner.idle and not self._in_haste and self._clock.monotonic_s() < until_s:
                 await self._clock.sleep(_POLL_S)
+            await _finish(runner)
         finally:
             running.cancel()
             await asyncio.wait((running,))
         self._on_change()
+
+
+async def _finish(runner: Runner) -> None:
+    """What can still be said of items that ended is said while the runner's process is there."""
+    if isinstance(runner, SourceRunner):
+        await runner.finish()

@@ -75,6 +75,7 @@ def _source(query: Query, registered: RegisteredPipeline) -> SourceSpec:
     pipeline = registered.pipeline
     seed = serving_seed(query.id)
     deadline_ms = query.slo.latency_ms or 0.0
+    clip = pipeline.content(query.content).clip
     return SourceSpec(
         key=_key(
             "source",
@@ -89,6 +90,7 @@ def _source(query: Query, registered: RegisteredPipeline) -> SourceSpec:
             query.rate_per_s,
             deadline_ms,
             list(pipeline.outputs),
+            clip,
         ),
         query_id=query.id,
         pipeline_id=pipeline.id,
@@ -101,6 +103,7 @@ def _source(query: Query, registered: RegisteredPipeline) -> SourceSpec:
         rate_per_s=query.rate_per_s,
         deadline_ms=deadline_ms,
         output_operator_ids=pipeline.outputs,
+        clip=clip,
     )
 
 

@@ -214,7 +214,9 @@ class PlannerService(planner_pb2_grpc.PlannerServiceServicer):
                 continue
             found = seen.get(query.id) or ledger.observed([types_pb2.QueryWindow(query_id=query.id)])[query.id]
             scores = await overview.scores_of(query, plan) if plan is not None and found.scored else None
-            prediction = accuracy_prediction(scores, items=found.scored) if scores else None
+            # The items of a clip have one score.
+            clip = overview.catalog.pipelines[query.pipeline_id].pipeline.content(query.content).clip
+            prediction = accuracy_prediction(scores, items=max(1, found.scored // clip)) if scores else None
             number = generation.number if generation is not None else 0
             entries.append(states.ledger_entry(query, number, found, operators.get(query.id, ()), plan, prediction))
         return planner_pb2.GetLedgerResponse(entries=entries)

@@ -47,6 +47,9 @@ class SourceRunner:
         self._windows = windows
         self._unscored: deque[Ended] = deque()
         self._scoring: Ended | None = None
+        #: Ended, and waiting for the rest of their clip, by sequence; all known to ``_asked``.
+        self._pending: dict[int, Ended] = {}
+        self._asked: ServingProcess | None = None
         self._has_unscored = asyncio.Event()
         self.supervisors = (
             Supervisor(
@@ -62,7 +65,7 @@ class SourceRunner:
 
     @property
     def idle(self) -> bool:
-        """Whether no outcome waits to be scored."""
+        """Whether no outcome waits to be scored, but for the rest of its clip."""
         return not self._unscored and self._scoring is None
 
     @property
@@ -77,10 +80,18 @@ class SourceRunner:
                 group.create_task(self.supervisors[0].run())
                 group.create_task(self._score_all())
         finally:
-            for ended in ([self._scoring] if self._scoring is not None else []) + list(self._unscored):
+            if self._scoring is not None:
+                self._pending[self._scoring.emission.sequence] = self._scoring
+            self._give_up()
+            for ended in self._unscored:
                 self._record(ended, None)
             self._scoring = None
             self._unscored.clear()
+
+    async def finish(self) -> None:
+        """No more items come: scores the clips that will never be full by what there is of them."""
+        if self._pending and self._asked is not None and self._asked is self.supervisors[0].process:
+            await self._ask(self._asked, worker_pb2.WorkerRequest(score_rest=worker_pb2.ScoreRest()))
 
     async def emit(self, sequence: int) -> bytes | None:
         """The next item's payload; None: the source can't make it now."""
@@ -116,26 +127,46 @@ class SourceRunner:
             self._has_unscored.clear()
             while self._unscored:
                 self._scoring = self._unscored.popleft()
-                score_ratio = await self._score(self._scoring)
-                self._record(self._scoring, score_ratio)
+                await self._score(self._scoring)
                 self._scoring = None
 
-    async def _score(self, ended: Ended) -> float | None:
+    async def _score(self, ended: Ended) -> None:
+        """Tells the source's process how an item ended, and records what is known of scores with that."""
         process = self.supervisors[0].process
+        if process is not self._asked:
+            # The one that knew the truth of what is pending is gone.
+            self._give_up()
+            self._asked = process
         if process is None:
-            return None
-        # Without outputs the process only forgets the item.
-        request = worker_pb2.WorkerRequest(
-            score=worker_pb2.ScoreAnswer(sequence=ended.emission.sequence, outputs=ended.outputs)
-        )
+            self._record(ended, None)
+            return
+        sequence = ended.emission.sequence
+        self._pending[sequence] = ended
+        if len(self._pending) > _MAX_UNSCORED:
+            self._record(self._pending.pop(next(iter(self._pending))), None)
+        answer = worker_pb2.ScoreAnswer(sequence=sequence, outputs=ended.outputs)
+        await self._ask(process, worker_pb2.WorkerRequest(score=answer))
+
+    async def _ask(self, process: ServingProcess, request: worker_pb2.WorkerRequest) -> None:
         try:
             reply = await process.call(request, _SCORE_TIMEOUT_S)
         except CircinusError as error:
             warning("scoring_failed", query=self.spec.query_id, reason=error)
-            return None
-        if reply.scored.error:
-            warning("scoring_failed", query=self.spec.query_id, reason=reply.scored.error)
-        return reply.scored.score_ratio if reply.scored.HasField("score_ratio") else None
+            self._give_up()
+            return
+        errors = dict.fromkeys(item.error for item in reply.scored.items if item.error)
+        for reason in errors:
+            warning("scoring_failed", query=self.spec.query_id, reason=reason)
+        for item in reply.scored.items:
+            ended = self._pending.pop(item.sequence, None)
+            if ended is not None:
+                self._record(ended, item.score_ratio if item.HasField("score_ratio") else None)
+
+    def _give_up(self) -> None:
+        """Records what is pending without a score."""
+        for ended in self._pending.values():
+            self._record(ended, None)
+        self._pending.clear()
 
     def _record(self, ended: Ended, score_ratio: float | None) -> None:
         if not self.spec.scorer_entry_point or ended.ending not in (Ending.ANSWERED, Ending.LATE):

@@ -79,6 +79,7 @@ def _operator_json(operator: OperatorSpec) -> dict[str, object]:
         "knobs": [{"name": knob.name, "values": list(knob.values)} for knob in operator.knobs],
         "state": operator.state.value,
         "hang_ms": operator.hang_ms,
+        "fan_out": operator.fan_out,
     }
 
 

@@ -63,6 +63,12 @@ class Operator(ABC):
         """Several items at once; by default one after the other. As many outputs as inputs, in order."""
         return [self.process(inputs) for inputs in batch]
 
+    def reset(self) -> None:  # noqa: B027 - optional hook
+        """Forgets all that was carried over from earlier items; an operator with ``state: per_source`` overrides it.
+
+        Called before each clip of a content: what comes after it depends on the items that follow alone.
+        """
+
     def close(self) -> None:  # noqa: B027 - optional hook
         """Lets go of what ``setup`` took; called once at an orderly stop."""
 
@@ -84,15 +90,39 @@ class Source(ABC):
 
     @abstractmethod
     def samples(self) -> Iterator[Sample]:
-        """Items without end. Profiling uses the first ones of one seed, serving those of another."""
+        """Items without end. Profiling uses the first ones of one seed, serving those of another.
+
+        A content may cut them into clips: so many items that only warm up what carries state, then those that count.
+        """
 
 
 class Scorer(ABC):
-    """Scores answers against the truth."""
+    """Scores answers against the truth.
+
+    A content's sample is an item, or a clip of items where an operator carries state. What planning goes by is the mean
+    score of samples; the metric of the field, which is often no mean of scores, may stand beside it by ``tally`` and
+    ``corpus``.
+    """
 
     #: Name of the metric, for people.
     metric: ClassVar[str] = "accuracy"
 
     @abstractmethod
     def score(self, outputs: Mapping[str, Payload], truth: Payload) -> float:
-        """The score of one sample, 0..1: payloads by output operator id against the sample's truth."""
+        """The score of one item, 0..1: payloads by output operator id against the item's truth."""
+
+    def score_clip(self, outputs: Sequence[Mapping[str, Payload]], truths: Sequence[Payload]) -> float:
+        """The score of a clip, 0..1, from its items' outputs and truths in order; by default the mean of their scores.
+
+        An item that has no answer has no outputs.
+        """
+        scores = [self.score(answer, truth) if answer else 0.0 for answer, truth in zip(outputs, truths, strict=True)]
+        return sum(scores) / len(scores)
+
+    def tally(self, outputs: Sequence[Mapping[str, Payload]], truths: Sequence[Payload]) -> Mapping[str, float]:
+        """Counts of one sample that add up over samples, such as errors and characters; called as ``score_clip`` is."""
+        return {}
+
+    def corpus(self, totals: Mapping[str, float]) -> Mapping[str, float]:
+        """The metrics of a whole content by name, from its samples' tallies added up: errors over characters, say."""
+        return {}

@@ -113,17 +113,21 @@ def _make(folder: Path, name: str) -> bytes:
     size_bytes = 0
     items = iter(_calling(folder, "samples()", source.samples))
     for index in range(content.samples):
-        what = f"sample {index}"
-        sample = _calling(folder, what, lambda: next(items, None))
-        if sample is None:
-            raise InvalidInput(f"source {pipeline.source} ended after {index} samples; {content.samples} are asked for")
-        message = _message(folder, what, sample)
-        size_bytes += message.ByteSize()
-        if size_bytes > MAX_BLOB_BYTES - 1024:
-            raise InvalidInput(
-                f"the sample set is over {MAX_BLOB_BYTES // 2**20} MiB after {index + 1} samples; "
-                "ask for fewer or smaller ones"
-            )
+        message = types_pb2.Sample(warmup=content.warmup)
+        for number in range(content.items):
+            what = f"item {number} of sample {index}" if content.items > 1 else f"sample {index}"
+            item = _calling(folder, what, lambda: next(items, None))
+            if item is None:
+                raise InvalidInput(
+                    f"source {pipeline.source} ended after {index} samples; {content.samples} are asked for"
+                )
+            message.items.append(_message(folder, what, item))
+            size_bytes += message.items[-1].ByteSize()
+            if size_bytes > MAX_BLOB_BYTES - 1024 * content.items:
+                raise InvalidInput(
+                    f"the sample set is over {MAX_BLOB_BYTES // 2**20} MiB after {index + 1} samples; "
+                    "ask for fewer or smaller ones"
+                )
         sample_set.samples.append(message)
     return sample_set.SerializeToString(deterministic=True)
 
@@ -157,11 +161,11 @@ def _calling(folder: Path, what: str, call: Callable[[], T]) -> T:
         raise InvalidInput(f"the source raised in {what}: {_describe(folder, error)}") from error
 
 
-def _message(folder: Path, what: str, sample: object) -> types_pb2.Sample:
+def _message(folder: Path, what: str, sample: object) -> types_pb2.Item:
     if not isinstance(sample, Sample):
         raise InvalidInput(f"{what} is {type(sample).__name__}; the source must yield circinus.operator.Sample")
     try:
-        message = types_pb2.Sample(payload=payload.to_message(sample.payload), truth=payload.to_message(sample.truth))
+        message = types_pb2.Item(payload=payload.to_message(sample.payload), truth=payload.to_message(sample.truth))
     except Exception as error:
         raise InvalidInput(f"{what} can't travel: {error}") from error
     if message.payload.ByteSize() > MAX_PAYLOAD_BYTES:

@@ -28,6 +28,31 @@ async def test_a_chain_on_one_device_answers_and_scores_its_items(fleet: Fleet) 
     assert fleet.operators["more", 1].memory_bytes > 1_000_000
 
 
+async def test_the_items_of_a_clip_have_one_score_and_the_last_clip_has_its_own(fleet: Fleet) -> None:
+    camera = await fleet.add("camera", listen="")
+    odd = replica_set("odd", "RaiseOnOdd")
+    await fleet.roll_out(
+        directive(
+            "camera",
+            1,
+            sets=(odd,),
+            routes=(route("odd", ("source",), "camera"),),
+            sources=(source(("odd",), rate_per_s=40.0, clip=4),),
+        )
+    )
+    await fleet.until_answered(1, 8)
+    empty = directive("camera", 2)
+    await camera.apply(empty)
+    await camera.activate(empty.generation)
+    await fleet.until(lambda: camera.status().phase == "drained")
+    await camera.retire(empty.generation)
+    await fleet.until(lambda: ended(fleet.total(1)) == fleet.total(1).emitted)
+    total = fleet.total(1)
+    # Of each whole clip every other item is answered, and right: both have the score of the whole.
+    assert total.scores_ratio[:8] == [0.5] * 8
+    assert all(0.0 < score <= 1.0 for score in total.scores_ratio)
+
+
 async def test_a_chain_split_over_two_devices_answers_back_at_the_source(fleet: Fleet) -> None:
     await fleet.add("camera", listen="")
     await fleet.add("cloud")

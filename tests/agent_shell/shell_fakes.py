@@ -106,7 +106,7 @@ def toy_bundle(
 def toy_samples(count: int) -> bytes:
     sample_set = types_pb2.SampleSet(pipeline_id="toy", content="words")
     for number in range(count):
-        sample_set.samples.add(
+        sample_set.samples.add().items.add(
             payload=to_message({"text": f"word{number}"}), truth=to_message({"text": f"WORD{number}" * 2})
         )
     return sample_set.SerializeToString(deterministic=True)

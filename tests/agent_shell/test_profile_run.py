@@ -8,7 +8,7 @@ from shell_fakes import TOY_OPERATORS, configuration, toy_bundle
 from circinus.bundle import extract
 from circinus.payload import encode
 from edge_agent.harness import knob_values
-from edge_agent.profile_run import Measured, Outputs, PipelineRun, by_prefix, read_pipeline, waited_ms
+from edge_agent.profile_run import Clip, Item, Measured, Outputs, PipelineRun, by_prefix, read_pipeline, waited_ms
 
 
 @pytest.fixture
@@ -25,8 +25,7 @@ def settings(megabytes, mode):
     return knob_values(configuration(megabytes, mode).values)
 
 
-WORD = encode({"text": "word"})
-TRUTH = encode({"text": "WORDWORD"})
+WORD = Clip(items=(Item(payload=encode({"text": "word"}), truth=encode({"text": "WORDWORD"})),))
 
 
 def run_of(pipeline, speed_ratio=1.0):
@@ -34,7 +33,7 @@ def run_of(pipeline, speed_ratio=1.0):
 
 
 def test_a_sample_is_run_measured_and_scored(pipeline):
-    result, error = run_of(pipeline).sample(3, WORD, TRUTH, settings(0, "loud"))
+    result, error = run_of(pipeline).sample(3, WORD, settings(0, "loud"), score=True)
     assert error == ""
     assert result.sample_index == 3
     assert result.score_ratio == 1.0
@@ -48,9 +47,9 @@ def test_a_sample_is_run_measured_and_scored(pipeline):
 
 def test_an_equal_prefix_is_not_run_again_and_keeps_its_times(pipeline):
     run = run_of(pipeline)
-    first, _ = run.sample(0, WORD, TRUTH, settings(0, "loud"))
+    first, _ = run.sample(0, WORD, settings(0, "loud"), score=True)
     spent_s = run.operator_s
-    second, _ = run.sample(0, WORD, TRUTH, settings(0, "quiet"))
+    second, _ = run.sample(0, WORD, settings(0, "quiet"), score=True)
     assert second.operators[0].cached
     assert second.operators[0].cpu_ms == first.operators[0].cpu_ms
     assert not second.operators[1].cached
@@ -60,27 +59,27 @@ def test_an_equal_prefix_is_not_run_again_and_keeps_its_times(pipeline):
 
 def test_equal_outputs_of_other_knobs_share_what_follows(pipeline):
     run = run_of(pipeline)
-    run.sample(0, WORD, TRUTH, settings(0, "loud"))
-    other, _ = run.sample(0, WORD, TRUTH, settings(32, "loud"))
+    run.sample(0, WORD, settings(0, "loud"), score=True)
+    other, _ = run.sample(0, WORD, settings(32, "loud"), score=True)
     assert not other.operators[0].cached
     assert other.operators[1].cached
 
 
 def test_an_emulated_device_takes_longer(pipeline):
-    result, _ = run_of(pipeline, speed_ratio=0.1).sample(0, WORD, None, settings(0, "loud"))
+    result, _ = run_of(pipeline, speed_ratio=0.1).sample(0, WORD, settings(0, "loud"), score=False)
     assert result.operators[0].cpu_ms >= 40.0
     assert not result.HasField("score_ratio")
 
 
 def test_the_first_call_of_an_operator_is_not_counted(pipeline):
     run = run_of(pipeline)
-    run.sample(0, WORD, None, settings(0, "loud"))
+    run.sample(0, WORD, settings(0, "loud"), score=False)
     (twice,) = [operator for (name, _), operator in run._operators.items() if name == "twice"]
     assert twice.calls == 2
 
 
 def test_a_raising_operator_is_named_with_its_knobs_and_counts_as_wrong(pipeline):
-    result, error = run_of(pipeline).sample(5, WORD, TRUTH, settings(0, "raise"))
+    result, error = run_of(pipeline).sample(5, WORD, settings(0, "raise"), score=True)
     assert result.score_ratio == 0.0
     assert [operator.operator_id for operator in result.operators] == ["twice"]
     assert "sample 5: operator shout" in error
@@ -93,7 +92,7 @@ def test_an_operator_that_does_not_start_is_not_tried_again(pipeline, tmp_path):
     (tmp_path / "bundle" / "toy.py").write_text(broken)
     run = run_of(pipeline)
     for index in (0, 1):
-        _, error = run.sample(index, WORD, TRUTH, settings(0, "loud"))
+        _, error = run.sample(index, WORD, settings(0, "loud"), score=True)
         assert "doesn't start" in error
         assert "no model" in error
 

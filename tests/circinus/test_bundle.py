@@ -107,6 +107,7 @@ def test_the_root_has_environment_and_pipeline(folder: Path, tmp_path: Path) -> 
                 "knobs": [{"name": "size", "values": [1, 2]}],
                 "state": "none",
                 "hang_ms": 30000.0,
+                "fan_out": "",
             }
         ],
         "outputs": ["up"],

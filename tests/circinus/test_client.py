@@ -115,7 +115,7 @@ async def test_a_pipeline_is_packed_sampled_uploaded_and_registered(
     added = planner.pipelines["toy"]
     assert [(content.name, content.samples) for content in added.contents] == [("day", 3), ("night", 2)]
     found = types_pb2.SampleSet.FromString(planner.blobs[added.contents[1].digest])
-    assert [sample.payload.fields["n"].integer for sample in found.samples] == [8, 8]
+    assert [sample.items[0].payload.fields["n"].integer for sample in found.samples] == [8, 8]
     assert state.bundle_digest == added.bundle_digest
     assert added.spec_yaml == TOY["pipeline.yaml"]
     assert {progress.step for progress in seen} == {"pack", "samples", "upload"}

@@ -43,6 +43,7 @@ outputs: [read]
 contents:
   day: {seed: 1, samples: 8}
 """
+CLIPS = GOOD.replace("hang_ms: 500", "fan_out: words") + "  drive: {seed: 2, samples: 4, clip: 12, warmup: 8}\n"
 
 
 def messages(text: str) -> list[str]:
@@ -69,6 +70,15 @@ def test_every_field_is_read() -> None:
     assert pipeline.environment.python == ("numpy>=2.0",)
     assert [(content.name, content.seed, content.samples) for content in pipeline.contents] == [("day", 1, 8)]
     assert pipeline.configuration_count == 4
+
+
+def test_clips_and_fan_out_are_read() -> None:
+    pipeline = parse_pipeline(CLIPS)
+    assert pipeline.operator("read").fan_out == "words"  # type: ignore[arg-type]
+    day, drive = pipeline.contents
+    assert (day.clip, day.warmup, day.items) == (1, 0, 1)
+    assert (drive.samples, drive.clip, drive.warmup, drive.items) == (4, 12, 8, 20)
+    assert pipeline.content("drive") == drive
 
 
 def test_a_domain_with_a_real_is_a_domain_of_reals() -> None:
@@ -245,6 +255,17 @@ BROKEN = {
         [
             "pipeline.yaml:2: alias *a: aliases are not supported; write the value out",
         ],
+    ),
+    "clip too long": (
+        CLIPS.replace("clip: 12", "clip: 993").replace("samples: 4", "samples: many"),
+        [
+            "pipeline.yaml:27: content 'drive': clip and warmup make 1001 items; the limit is 1000",
+            "pipeline.yaml:27: content 'drive': samples must be a whole number, is text",
+        ],
+    ),
+    "clip of none": (
+        CLIPS.replace("clip: 12", "clip: 0"),
+        ["pipeline.yaml:27: content 'drive': clip is 0; it must be 1 to 1,000"],
     ),
     "deep": ("pipeline: " + "[" * 5_000, ["pipeline.yaml:1: nested more than 20 deep"]),
     "long": ("#" * 300_000, ["pipeline.yaml: the file has 300,000 characters; the limit is 262,144"]),

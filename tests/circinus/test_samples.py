@@ -62,8 +62,8 @@ async def test_the_first_samples_come_with_their_truth_and_are_the_same_each_tim
     assert await generate(folder) == data
     found = types_pb2.SampleSet.FromString(data)
     assert (found.pipeline_id, found.content) == ("toy", "day")
-    assert [sample.payload.fields["n"].integer for sample in found.samples] == [7, 8, 9]
-    assert [sample.truth.fields["n"].integer for sample in found.samples] == [8, 9, 10]
+    assert [sample.items[0].payload.fields["n"].integer for sample in found.samples] == [7, 8, 9]
+    assert [sample.items[0].truth.fields["n"].integer for sample in found.samples] == [8, 9, 10]
     assert not (folder / "__pycache__").exists()
 
 

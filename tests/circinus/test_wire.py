@@ -95,6 +95,7 @@ def a_directive() -> Directive:
                 rate_per_s=2.0,
                 deadline_ms=500.0,
                 output_operator_ids=("read",),
+                clip=12,
             ),
         ),
         peers=(Peer(device_id="b", address="127.0.0.1:9"),),

@@ -3,6 +3,7 @@
 from circinus.model.device import Accelerator, Device, Environment, Link, Tier
 from circinus.model.pipeline import (
     ContentRef,
+    ContentSpec,
     EnvironmentSpec,
     Knob,
     OperatorSpec,
@@ -36,7 +37,7 @@ def pipeline(*operators, outputs=("read",)):
             operator("read", ["cut"], [Knob(name="fast", values=(False, True))]),
         ),
         outputs=outputs,
-        contents=(),
+        contents=(ContentSpec(name="plain", seed=1, samples=4),),
     )
 
 

@@ -60,7 +60,7 @@ class Route:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceSpec:
-    """A source that a device runs for a query; ``deadline_ms`` 0: no bound."""
+    """A source that a device runs for a query; ``deadline_ms`` 0: no bound. ``clip`` items are scored together."""
 
     key: str
     query_id: QueryId
@@ -74,6 +74,7 @@ class SourceSpec:
     rate_per_s: float
     deadline_ms: float
     output_operator_ids: tuple[OperatorId, ...]
+    clip: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -46,6 +46,7 @@ class OperatorSpec:
     ``entry_point`` is "module:Class" in the bundle. ``inputs`` are operator ids or SOURCE.
     ``pinned`` names the one device, or "source" for the source device, that it must run on.
     ``accelerator_kinds`` are those it has a variant for; empty: CPU only.
+    ``fan_out`` names the field of its output whose length counts the parts that it makes of an item; empty: none.
     """
 
     id: OperatorId
@@ -56,6 +57,7 @@ class OperatorSpec:
     pinned: str = ""
     accelerator_kinds: tuple[str, ...] = ()
     hang_ms: float = 30_000.0
+    fan_out: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,11 +75,21 @@ class EnvironmentSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContentSpec:
-    """A labelled sample set that the pipeline's generator makes from a seed."""
+    """A labelled sample set that the pipeline's generator makes from a seed.
+
+    A sample is a clip of ``clip`` items that are scored together, after ``warmup`` items that are run only.
+    """
 
     name: str
     seed: int
     samples: int
+    clip: int = 1
+    warmup: int = 0
+
+    @property
+    def items(self) -> int:
+        """How many items a sample takes of the source."""
+        return self.warmup + self.clip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,6 +118,17 @@ class Pipeline:
             if operator.id == operator_id:
                 return operator
         raise KeyError(operator_id)
+
+    def content(self, name: str) -> ContentSpec:
+        """The content of this name.
+
+        Raises:
+            KeyError: there is none.
+        """
+        for content in self.contents:
+            if content.name == name:
+                return content
+        raise KeyError(name)
 
     def successors(self, operator_id: OperatorId) -> tuple[OperatorSpec, ...]:
         """Operators that read this one's output (or SOURCE's)."""

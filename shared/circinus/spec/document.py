@@ -73,7 +73,11 @@ class Document:
             node = yaml.compose(text, Loader=_LOADER)
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
-            self.error(mark.line + 1 if mark else 1, f"not valid YAML: {error.problem or error.context}")
+            problem = error.problem or error.context or ""
+            # libyaml reads ahead, so on a flood of brackets its own bound is met before ours.
+            too_deep = "nesting depth" in problem
+            text = f"nested more than {MAX_DEPTH} deep" if too_deep else f"not valid YAML: {problem}"
+            self.error(mark.line + 1 if mark else 1, text)
             return None
         except (yaml.YAMLError, ValueError) as error:
             self.error(1, f"not valid YAML: {' '.join(str(error).split())}")

@@ -29,6 +29,8 @@ MAX_KNOB_VALUES = 1_000
 MAX_CONFIGURATIONS = 1_000_000
 MAX_CONTENTS = 100
 MAX_SAMPLES = 10_000
+#: Of a clip, warming up included.
+MAX_ITEMS = 1_000
 MAX_REQUIREMENTS = 200
 MAX_HANG_MS = 3_600_000
 
@@ -44,6 +46,12 @@ DEVICE_RULE = "a device id: letters, digits, dots, dashes and underscores, at mo
 _REQUIRED = ("pipeline", "source", "scorer", "operators", "outputs", "contents")
 _OPTIONAL = ("description", "environment")
 _DEFAULT_HANG_MS = 30_000.0
+_CONTENT_LIMITS = {
+    "seed": (0, 2**63 - 1),
+    "samples": (1, MAX_SAMPLES),
+    "clip": (1, MAX_ITEMS),
+    "warmup": (0, MAX_ITEMS - 1),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,7 +159,7 @@ class _Reader:
             document.error(node, f"each operator must be a mapping with id, class and inputs, is {kind_of(node)}")
             return None
         what = document.named(node, "operator")
-        optional = ("knobs", "state", "pinned", "accelerators", "hang_ms")
+        optional = ("knobs", "state", "pinned", "accelerators", "hang_ms", "fan_out")
         entries = document.mapping(node, what, required=("id", "class", "inputs"), optional=optional)
         values = {key: entry.value for key, entry in entries.items()}
         name = self._id(values.get("id"), f"{what}: id")
@@ -170,6 +178,7 @@ class _Reader:
             pinned=pinned or "",
             accelerator_kinds=document.texts(values.get("accelerators"), f"{what}: accelerators", at_most=8),
             hang_ms=hang_ms or _DEFAULT_HANG_MS,
+            fan_out=document.text(values.get("fan_out"), f"{what}: fan_out", at_most=200) or "",
         )
         return _Operator(spec=spec, node=values.get("id", node), inputs=tuple(inputs)) if name else None
 
@@ -260,18 +269,24 @@ class _Reader:
         for name, entry in entries.items():
             what = f"content {name!r}"
             document.text(entry.key, "content", pattern=ID_PATTERN, rule=ID_RULE)
-            fields = document.mapping(entry.value, what, required=("seed", "samples"))
-            seed = fields.get("seed")
-            samples = fields.get("samples")
+            fields = document.mapping(entry.value, what, required=("seed", "samples"), optional=("clip", "warmup"))
+            numbers = {
+                key: document.integer(fields[key].value, f"{what}: {key}", at_least=low, at_most=high)
+                for key, (low, high) in _CONTENT_LIMITS.items()
+                if key in fields
+            }
+            clip, warmup = numbers.get("clip") or 1, numbers.get("warmup") or 0
+            if clip + warmup > MAX_ITEMS:
+                document.error(
+                    entry.key, f"{what}: clip and warmup make {clip + warmup} items; the limit is {MAX_ITEMS}"
+                )
             contents.append(
                 ContentSpec(
                     name=name,
-                    seed=document.integer(seed.value if seed else None, f"{what}: seed", at_least=0, at_most=2**63 - 1)
-                    or 0,
-                    samples=document.integer(
-                        samples.value if samples else None, f"{what}: samples", at_least=1, at_most=MAX_SAMPLES
-                    )
-                    or 0,
+                    seed=numbers.get("seed") or 0,
+                    samples=numbers.get("samples") or 0,
+                    clip=clip,
+                    warmup=warmup,
                 )
             )
         return tuple(contents)

@@ -230,28 +230,41 @@ class ProfileProgress(_message.Message):
     def __init__(self, id: _Optional[str] = ..., samples_done: _Optional[int] = ..., samples_total: _Optional[int] = ..., operator_s: _Optional[float] = ...) -> None: ...
 
 class OperatorSample(_message.Message):
-    __slots__ = ("operator_id", "cpu_ms", "wall_ms", "output_bytes", "cached")
+    __slots__ = ("operator_id", "cpu_ms", "wall_ms", "output_bytes", "cached", "parts", "output_fingerprint")
     OPERATOR_ID_FIELD_NUMBER: _ClassVar[int]
     CPU_MS_FIELD_NUMBER: _ClassVar[int]
     WALL_MS_FIELD_NUMBER: _ClassVar[int]
     OUTPUT_BYTES_FIELD_NUMBER: _ClassVar[int]
     CACHED_FIELD_NUMBER: _ClassVar[int]
+    PARTS_FIELD_NUMBER: _ClassVar[int]
+    OUTPUT_FINGERPRINT_FIELD_NUMBER: _ClassVar[int]
     operator_id: str
     cpu_ms: float
     wall_ms: float
     output_bytes: int
     cached: bool
-    def __init__(self, operator_id: _Optional[str] = ..., cpu_ms: _Optional[float] = ..., wall_ms: _Optional[float] = ..., output_bytes: _Optional[int] = ..., cached: _Optional[bool] = ...) -> None: ...
+    parts: float
+    output_fingerprint: int
+    def __init__(self, operator_id: _Optional[str] = ..., cpu_ms: _Optional[float] = ..., wall_ms: _Optional[float] = ..., output_bytes: _Optional[int] = ..., cached: _Optional[bool] = ..., parts: _Optional[float] = ..., output_fingerprint: _Optional[int] = ...) -> None: ...
 
 class SampleResult(_message.Message):
-    __slots__ = ("sample_index", "score_ratio", "operators")
+    __slots__ = ("sample_index", "score_ratio", "operators", "tally")
+    class TallyEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: float
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[float] = ...) -> None: ...
     SAMPLE_INDEX_FIELD_NUMBER: _ClassVar[int]
     SCORE_RATIO_FIELD_NUMBER: _ClassVar[int]
     OPERATORS_FIELD_NUMBER: _ClassVar[int]
+    TALLY_FIELD_NUMBER: _ClassVar[int]
     sample_index: int
     score_ratio: float
     operators: _containers.RepeatedCompositeFieldContainer[OperatorSample]
-    def __init__(self, sample_index: _Optional[int] = ..., score_ratio: _Optional[float] = ..., operators: _Optional[_Iterable[_Union[OperatorSample, _Mapping]]] = ...) -> None: ...
+    tally: _containers.ScalarMap[str, float]
+    def __init__(self, sample_index: _Optional[int] = ..., score_ratio: _Optional[float] = ..., operators: _Optional[_Iterable[_Union[OperatorSample, _Mapping]]] = ..., tally: _Optional[_Mapping[str, float]] = ...) -> None: ...
 
 class ConfigurationProfile(_message.Message):
     __slots__ = ("configuration", "samples", "memory_bytes", "source_bytes", "accelerator_memory_bytes")

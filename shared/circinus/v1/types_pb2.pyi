@@ -83,13 +83,21 @@ class Payload(_message.Message):
     fields: _containers.MessageMap[str, Field]
     def __init__(self, fields: _Optional[_Mapping[str, Field]] = ...) -> None: ...
 
-class Sample(_message.Message):
+class Item(_message.Message):
     __slots__ = ("payload", "truth")
     PAYLOAD_FIELD_NUMBER: _ClassVar[int]
     TRUTH_FIELD_NUMBER: _ClassVar[int]
     payload: Payload
     truth: Payload
     def __init__(self, payload: _Optional[_Union[Payload, _Mapping]] = ..., truth: _Optional[_Union[Payload, _Mapping]] = ...) -> None: ...
+
+class Sample(_message.Message):
+    __slots__ = ("items", "warmup")
+    ITEMS_FIELD_NUMBER: _ClassVar[int]
+    WARMUP_FIELD_NUMBER: _ClassVar[int]
+    items: _containers.RepeatedCompositeFieldContainer[Item]
+    warmup: int
+    def __init__(self, items: _Optional[_Iterable[_Union[Item, _Mapping]]] = ..., warmup: _Optional[int] = ...) -> None: ...
 
 class SampleSet(_message.Message):
     __slots__ = ("pipeline_id", "content", "samples")
@@ -341,7 +349,7 @@ class Route(_message.Message):
     def __init__(self, query_id: _Optional[str] = ..., operator_id: _Optional[str] = ..., inputs: _Optional[_Iterable[str]] = ..., targets: _Optional[_Iterable[_Union[Target, _Mapping]]] = ...) -> None: ...
 
 class SourceSpec(_message.Message):
-    __slots__ = ("key", "query_id", "pipeline_id", "bundle_digest", "environment_digest", "entry_point", "scorer_entry_point", "content", "seed", "rate_per_s", "deadline_ms", "output_operator_ids")
+    __slots__ = ("key", "query_id", "pipeline_id", "bundle_digest", "environment_digest", "entry_point", "scorer_entry_point", "content", "seed", "rate_per_s", "deadline_ms", "output_operator_ids", "clip")
     KEY_FIELD_NUMBER: _ClassVar[int]
     QUERY_ID_FIELD_NUMBER: _ClassVar[int]
     PIPELINE_ID_FIELD_NUMBER: _ClassVar[int]
@@ -354,6 +362,7 @@ class SourceSpec(_message.Message):
     RATE_PER_S_FIELD_NUMBER: _ClassVar[int]
     DEADLINE_MS_FIELD_NUMBER: _ClassVar[int]
     OUTPUT_OPERATOR_IDS_FIELD_NUMBER: _ClassVar[int]
+    CLIP_FIELD_NUMBER: _ClassVar[int]
     key: str
     query_id: str
     pipeline_id: str
@@ -366,7 +375,8 @@ class SourceSpec(_message.Message):
     rate_per_s: float
     deadline_ms: float
     output_operator_ids: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, key: _Optional[str] = ..., query_id: _Optional[str] = ..., pipeline_id: _Optional[str] = ..., bundle_digest: _Optional[str] = ..., environment_digest: _Optional[str] = ..., entry_point: _Optional[str] = ..., scorer_entry_point: _Optional[str] = ..., content: _Optional[str] = ..., seed: _Optional[int] = ..., rate_per_s: _Optional[float] = ..., deadline_ms: _Optional[float] = ..., output_operator_ids: _Optional[_Iterable[str]] = ...) -> None: ...
+    clip: int
+    def __init__(self, key: _Optional[str] = ..., query_id: _Optional[str] = ..., pipeline_id: _Optional[str] = ..., bundle_digest: _Optional[str] = ..., environment_digest: _Optional[str] = ..., entry_point: _Optional[str] = ..., scorer_entry_point: _Optional[str] = ..., content: _Optional[str] = ..., seed: _Optional[int] = ..., rate_per_s: _Optional[float] = ..., deadline_ms: _Optional[float] = ..., output_operator_ids: _Optional[_Iterable[str]] = ..., clip: _Optional[int] = ...) -> None: ...
 
 class Peer(_message.Message):
     __slots__ = ("device_id", "address")

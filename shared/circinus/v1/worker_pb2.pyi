@@ -8,16 +8,18 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class WorkerRequest(_message.Message):
-    __slots__ = ("run", "emit", "score", "stop")
+    __slots__ = ("run", "emit", "score", "stop", "score_rest")
     RUN_FIELD_NUMBER: _ClassVar[int]
     EMIT_FIELD_NUMBER: _ClassVar[int]
     SCORE_FIELD_NUMBER: _ClassVar[int]
     STOP_FIELD_NUMBER: _ClassVar[int]
+    SCORE_REST_FIELD_NUMBER: _ClassVar[int]
     run: RunBatch
     emit: EmitNext
     score: ScoreAnswer
     stop: Stop
-    def __init__(self, run: _Optional[_Union[RunBatch, _Mapping]] = ..., emit: _Optional[_Union[EmitNext, _Mapping]] = ..., score: _Optional[_Union[ScoreAnswer, _Mapping]] = ..., stop: _Optional[_Union[Stop, _Mapping]] = ...) -> None: ...
+    score_rest: ScoreRest
+    def __init__(self, run: _Optional[_Union[RunBatch, _Mapping]] = ..., emit: _Optional[_Union[EmitNext, _Mapping]] = ..., score: _Optional[_Union[ScoreAnswer, _Mapping]] = ..., stop: _Optional[_Union[Stop, _Mapping]] = ..., score_rest: _Optional[_Union[ScoreRest, _Mapping]] = ...) -> None: ...
 
 class WorkerReply(_message.Message):
     __slots__ = ("ready", "result", "emitted", "scored", "failed")
@@ -123,7 +125,17 @@ class ScoreAnswer(_message.Message):
     outputs: _containers.ScalarMap[str, bytes]
     def __init__(self, sequence: _Optional[int] = ..., outputs: _Optional[_Mapping[str, bytes]] = ...) -> None: ...
 
+class ScoreRest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
 class Scored(_message.Message):
+    __slots__ = ("items",)
+    ITEMS_FIELD_NUMBER: _ClassVar[int]
+    items: _containers.RepeatedCompositeFieldContainer[ScoredItem]
+    def __init__(self, items: _Optional[_Iterable[_Union[ScoredItem, _Mapping]]] = ...) -> None: ...
+
+class ScoredItem(_message.Message):
     __slots__ = ("sequence", "score_ratio", "error")
     SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     SCORE_RATIO_FIELD_NUMBER: _ClassVar[int]
@@ -134,7 +146,7 @@ class Scored(_message.Message):
     def __init__(self, sequence: _Optional[int] = ..., score_ratio: _Optional[float] = ..., error: _Optional[str] = ...) -> None: ...
 
 class WorkerConfig(_message.Message):
-    __slots__ = ("socket_path", "bundle_path", "entry_point", "scorer_entry_point", "operator_id", "knobs", "pace_ratio", "content", "seed", "providers", "memory_limit_bytes", "threads")
+    __slots__ = ("socket_path", "bundle_path", "entry_point", "scorer_entry_point", "operator_id", "knobs", "pace_ratio", "content", "seed", "providers", "memory_limit_bytes", "threads", "clip")
     class KnobsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -154,6 +166,7 @@ class WorkerConfig(_message.Message):
     PROVIDERS_FIELD_NUMBER: _ClassVar[int]
     MEMORY_LIMIT_BYTES_FIELD_NUMBER: _ClassVar[int]
     THREADS_FIELD_NUMBER: _ClassVar[int]
+    CLIP_FIELD_NUMBER: _ClassVar[int]
     socket_path: str
     bundle_path: str
     entry_point: str
@@ -166,4 +179,5 @@ class WorkerConfig(_message.Message):
     providers: _containers.RepeatedScalarFieldContainer[str]
     memory_limit_bytes: int
     threads: int
-    def __init__(self, socket_path: _Optional[str] = ..., bundle_path: _Optional[str] = ..., entry_point: _Optional[str] = ..., scorer_entry_point: _Optional[str] = ..., operator_id: _Optional[str] = ..., knobs: _Optional[_Mapping[str, _types_pb2.KnobValue]] = ..., pace_ratio: _Optional[float] = ..., content: _Optional[str] = ..., seed: _Optional[int] = ..., providers: _Optional[_Iterable[str]] = ..., memory_limit_bytes: _Optional[int] = ..., threads: _Optional[int] = ...) -> None: ...
+    clip: int
+    def __init__(self, socket_path: _Optional[str] = ..., bundle_path: _Optional[str] = ..., entry_point: _Optional[str] = ..., scorer_entry_point: _Optional[str] = ..., operator_id: _Optional[str] = ..., knobs: _Optional[_Mapping[str, _types_pb2.KnobValue]] = ..., pace_ratio: _Optional[float] = ..., content: _Optional[str] = ..., seed: _Optional[int] = ..., providers: _Optional[_Iterable[str]] = ..., memory_limit_bytes: _Optional[int] = ..., threads: _Optional[int] = ..., clip: _Optional[int] = ...) -> None: ...

@@ -114,6 +114,7 @@ def _source_to_message(source: SourceSpec) -> types_pb2.SourceSpec:
         rate_per_s=source.rate_per_s,
         deadline_ms=source.deadline_ms,
         output_operator_ids=source.output_operator_ids,
+        clip=source.clip,
     )
 
 
@@ -131,6 +132,7 @@ def _source_from_message(message: types_pb2.SourceSpec) -> SourceSpec:
         rate_per_s=check.number("sources.rate_per_s", message.rate_per_s, low=1e-6, high=1e6),
         deadline_ms=check.number("sources.deadline_ms", message.deadline_ms, high=1e9),
         output_operator_ids=_operator_ids("sources.output_operator_ids", list(message.output_operator_ids)),
+        clip=max(1, int(check.number("sources.clip", message.clip, high=1_000))),
     )
 
 
