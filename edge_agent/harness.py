@@ -15,7 +15,7 @@ import sys
 import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from circinus.operator import KnobValue
 from circinus.v1 import types_pb2, worker_pb2
@@ -115,3 +115,11 @@ def describe(error: BaseException) -> str:
     where = f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
     text = f"{type(error).__name__}: {error}"
     return text[: MAX_ERROR_CHARS - len(where)] + where
+
+
+def private_output() -> IO[bytes]:
+    """What was standard output, for messages alone; whatever operators print goes to standard error."""
+    sys.stdout.flush()
+    pipe = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    return pipe

@@ -65,7 +65,7 @@ class ProfileRun:
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
-            env=_variables(),
+            env=child_variables(),
             cwd=self._folder,
             start_new_session=True,
         )
@@ -125,7 +125,8 @@ def _decoded(frame: bytes) -> control_pb2.ConnectRequest:
     return message
 
 
-def _variables() -> dict[str, str]:
+def child_variables() -> dict[str, str]:
+    """The environment variables of a process that runs a bundle's code to measure it: one thread, nothing secret."""
     variables = {name: os.environ[name] for name in _PASSED_VARIABLES if name in os.environ}
     return {
         **variables,

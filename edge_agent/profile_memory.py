@@ -18,7 +18,7 @@ from circinus.operator import KnobValue, OperatorContext
 from circinus.payload import decode_inputs, encode
 from edge_agent.fingerprint.nvidia import accelerator_memory_of
 from edge_agent.harness import describe, die_with_parent, load, resident_bytes
-from edge_agent.profile_run import ProfiledPipeline, Step
+from edge_agent.profile_inputs import ProfiledPipeline, Step
 from edge_agent.profile_watch import Watch, hangs_text
 
 _HEADER = struct.Struct(">QQ")

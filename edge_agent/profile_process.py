@@ -16,14 +16,15 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from circinus.knobs import set_knobs
 from circinus.v1 import control_pb2, types_pb2
 from edge_agent.framing import header_of
-from edge_agent.harness import describe, die_with_parent, knob_values
+from edge_agent.harness import describe, die_with_parent, knob_values, private_output
+from edge_agent.profile_inputs import Clip, by_prefix, clip_of, read_pipeline
 from edge_agent.profile_memory import OperatorHangs, probe_memory
-from edge_agent.profile_run import Clip, Item, PipelineRun, by_prefix, read_pipeline
+from edge_agent.profile_run import PipelineRun
 from edge_agent.profile_watch import Watch
 
 _NICE = 5
@@ -92,7 +93,7 @@ def run_profile(config: ProfileConfig, emit: Emit, watch: Watch) -> str:
         return f"there is no sample {beyond[0]}: the content has {len(sample_set.samples)}"
     pipeline = read_pipeline(config.bundle)
     configurations = [knob_values(configuration.values) for configuration in request.configurations]
-    clips = {index: _clip(sample_set.samples[index]) for index in config.sample_indices}
+    clips = {index: clip_of(sample_set.samples[index]) for index in config.sample_indices}
     if config.memory:
         for use in probe_memory(pipeline, configurations, _probed(clips), config.providers):
             part = control_pb2.ConfigurationProfile(memory_bytes={use.operator_id: use.memory_bytes})
@@ -181,28 +182,9 @@ def _report(
     return control_pb2.ConnectRequest(profile_report=report)
 
 
-def _clip(sample: types_pb2.Sample) -> Clip:
-    items = tuple(Item(payload=_bytes(item.payload), truth=_bytes(item.truth)) for item in sample.items)
-    if sample.warmup >= len(items):
-        raise ValueError(f"a sample has {len(items)} items, of which {sample.warmup} are to warm up")
-    return Clip(items=items, warmup=sample.warmup)
-
-
 def _probed(clips: Mapping[int, Clip]) -> list[bytes]:
     """The items that memory is probed with: the last few of the first sample."""
     return [item.payload for item in next(iter(clips.values())).items[-_PROBED_ITEMS:]]
-
-
-def _bytes(payload: types_pb2.Payload) -> bytes:
-    return payload.SerializeToString(deterministic=True)
-
-
-def _private_output() -> IO[bytes]:
-    """What was standard output, for messages alone; whatever operators print goes to standard error."""
-    sys.stdout.flush()
-    pipe = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)
-    return pipe
 
 
 def main() -> int:
@@ -214,7 +196,7 @@ def main() -> int:
     config = ProfileConfig.read(Path(sys.argv[1]))
     sys.path.insert(0, str(config.bundle))
     request_id = control_pb2.ProfileRequest.FromString(config.request.read_bytes()).id
-    with _private_output() as pipe:
+    with private_output() as pipe:
         lock = threading.Lock()
 
         def emit(message: control_pb2.ConnectRequest) -> None:

@@ -25,7 +25,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import math
 import time
 from collections import OrderedDict
@@ -35,9 +34,10 @@ from pathlib import Path
 
 from circinus.model.pipeline import SOURCE, OperatorId, configuration_key, knobs_of
 from circinus.operator import KnobValue, Operator, OperatorContext, Payload, Scorer
-from circinus.payload import decode, decode_inputs, encode
+from circinus.payload import decode, encode
 from circinus.v1 import control_pb2
 from edge_agent.harness import describe, load
+from edge_agent.profile_inputs import Clip, ProfiledPipeline, Step
 from edge_agent.profile_watch import Watch
 from edge_agent.worker import MAX_OUTPUT_BYTES
 
@@ -54,87 +54,14 @@ _LEAST_WAIT_RATIO = 0.25
 
 
 class OperatorFailed(Exception):
-    """An operator or scorer can't do its work on an item; the text names it, its knobs and the cause."""
+    """An operator or scorer can't do its work on an item; the text names it, its knobs and the cause.
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
-    """One operator of the pipeline, as its bundle's pipeline.json says."""
-
-    id: OperatorId
-    entry_point: str
-    inputs: tuple[OperatorId, ...]
-    stateful: bool
-    hang_ms: float
-    fan_out: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProfiledPipeline:
-    """The DAG, each operator after its inputs."""
-
-    steps: tuple[Step, ...]
-    outputs: tuple[str, ...]
-    scorer: str
-
-
-def read_pipeline(bundle: Path) -> ProfiledPipeline:
-    """The pipeline in a bundle.
-
-    Raises:
-        OSError, ValueError, KeyError, TypeError: there is none, or it is damaged.
+    What it raised itself, if it did, is the cause of this. ``entry_point`` is its class.
     """
-    document = json.loads((bundle / "pipeline.json").read_text(encoding="utf-8"))
-    steps = [
-        Step(
-            id=OperatorId(str(entry["id"])),
-            entry_point=str(entry["entry_point"]),
-            inputs=tuple(OperatorId(str(name)) for name in entry["inputs"]),
-            stateful=str(entry.get("state", "none")) != "none",
-            hang_ms=float(entry.get("hang_ms", 30_000.0)),
-            fan_out=str(entry.get("fan_out", "")),
-        )
-        for entry in document["operators"]
-    ]
-    known = {SOURCE}
-    for step in steps:
-        if not set(step.inputs) <= known:
-            raise ValueError(f"operator {step.id!r} stands before one of its inputs {', '.join(step.inputs)}")
-        known.add(step.id)
-    return ProfiledPipeline(
-        steps=tuple(steps), outputs=tuple(str(name) for name in document["outputs"]), scorer=str(document["scorer"])
-    )
 
-
-def by_prefix(
-    steps: tuple[Step, ...], configurations: list[dict[str, KnobValue]]
-) -> list[tuple[int, dict[str, KnobValue]]]:
-    """Configurations with their indices, those with equal settings upstream next to each other."""
-
-    def key(entry: tuple[int, dict[str, KnobValue]]) -> tuple[str, ...]:
-        return tuple(configuration_key(knobs_of(entry[1], step.id)) for step in steps)
-
-    return sorted(enumerate(configurations), key=key)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Item:
-    """One item of a sample as it travels, and its truth."""
-
-    payload: bytes
-    truth: bytes
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Clip:
-    """A sample: its items, of which the first ``warmup`` are run only."""
-
-    items: tuple[Item, ...]
-    warmup: int = 0
-
-    def timed(self, index: int) -> int:
-        """Which of its items is timed when it is sample ``index``."""
-        return self.warmup + index % (len(self.items) - self.warmup)
+    def __init__(self, message: str, entry_point: str) -> None:
+        super().__init__(message)
+        self.entry_point = entry_point
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -176,7 +103,10 @@ class Outputs:
 
 
 class PipelineRun:
-    """The operators of a pipeline, each made once for each setting of its knobs, and the outputs so far."""
+    """The operators of a pipeline, each made once for each setting of its knobs, and the outputs so far.
+
+    ``rested`` False: without rest and cold caches before what is timed, for who only wants a rough idea of times.
+    """
 
     def __init__(
         self,
@@ -186,16 +116,17 @@ class PipelineRun:
         providers: tuple[str, ...],
         cache_bytes: int = CACHE_BYTES,
         watch: Watch | None = None,
+        rested: bool = True,
     ) -> None:
         self._pipeline = pipeline
         self._watch = watch
         self._speed_ratio = speed_ratio
         self._providers = providers
         self._outputs = Outputs(cache_bytes)
-        self._operators: dict[tuple[str, str], Operator | str] = {}
+        self._operators: dict[tuple[str, str], Operator | OperatorFailed] = {}
         self._warm: set[tuple[str, str]] = set()
         self._scorer: Scorer | None = None
-        self._cold = (bytearray(_COLD_BYTES), bytearray(_COLD_BYTES))
+        self._cold = (bytearray(_COLD_BYTES), bytearray(_COLD_BYTES)) if rested else None
         #: CPU seconds of this host that operators took, repeats from the cache not counted.
         self.operator_s = 0.0
 
@@ -207,25 +138,41 @@ class PipelineRun:
         A failure is a result, too: the operators up to the one that failed, score 0, and the reason as text.
         """
         result = control_pb2.SampleResult(sample_index=index)
-        source = [
-            Measured(data=item.payload, digest=hashlib.sha256(item.payload).digest(), cpu_ms=0.0) for item in clip.items
-        ]
-        made: dict[OperatorId, list[Measured]] = {SOURCE: source}
         try:
-            for step in self._pipeline.steps:
-                inputs = [{name: made[name][position] for name in step.inputs} for position in range(len(clip.items))]
-                timed = clip.timed(index)
-                measured, cached = self._step(step, configuration, inputs, index, timed)
-                made[step.id] = measured
-                self._add(result, step, measured[clip.warmup :], measured[timed], cached)
-            if score:
-                self._score(result, clip, made)
+            self.fill(result, clip, configuration, score=score)
         except OperatorFailed as error:
             # An answer that can't be given is a wrong answer.
             if score:
                 result.score_ratio = 0.0
             return result, f"sample {index}: {error}"
         return result, ""
+
+    def fill(
+        self,
+        result: control_pb2.SampleResult,
+        clip: Clip,
+        configuration: Mapping[str, KnobValue],
+        *,
+        score: bool,
+    ) -> None:
+        """Runs the sample that ``result`` is of, and adds what was measured of each operator as it is known.
+
+        Raises:
+            OperatorFailed: an operator or the scorer does.
+        """
+        index = result.sample_index
+        source = [
+            Measured(data=item.payload, digest=hashlib.sha256(item.payload).digest(), cpu_ms=0.0) for item in clip.items
+        ]
+        made: dict[OperatorId, list[Measured]] = {SOURCE: source}
+        for step in self._pipeline.steps:
+            inputs = [{name: made[name][position] for name in step.inputs} for position in range(len(clip.items))]
+            timed = clip.timed(index)
+            measured, cached = self._step(step, configuration, inputs, index, timed)
+            made[step.id] = measured
+            self._add(result, step, measured[clip.warmup :], measured[timed], cached)
+        if score:
+            self._score(result, clip, made)
 
     def _add(
         self, result: control_pb2.SampleResult, step: Step, counted: Sequence[Measured], timed: Measured, cached: bool
@@ -283,7 +230,8 @@ class PipelineRun:
             except OperatorFailed:
                 raise
             except Exception as error:
-                raise OperatorFailed(f"operator {step.id} {setting} failed: {describe(error)}") from error
+                text = f"operator {step.id} {setting} failed: {describe(error)}"
+                raise OperatorFailed(text, step.entry_point) from error
         return [output for output in known if output is not None], not lacking
 
     def _warm_up(
@@ -295,7 +243,7 @@ class PipelineRun:
         self._warm.add((step.id, setting))
         data = {name: measured.data for name, measured in inputs.items()}
         with self._watching(what, step.hang_ms):
-            encode(operator.process(decode_inputs(data)))
+            encode(operator.process(_decoded(data)))
         if step.stateful:
             operator.reset()
 
@@ -309,30 +257,32 @@ class PipelineRun:
             try:
                 self._operators[place] = load(step.entry_point)(dict(knobs), context)
             except Exception as error:
-                self._operators[place] = (
-                    f"operator {step.id} {configuration_key(knobs)} doesn't start: {describe(error)}"
-                )
+                text = f"operator {step.id} {setting} doesn't start: {describe(error)}"
+                failed = OperatorFailed(text, step.entry_point)
+                failed.__cause__ = error
+                self._operators[place] = failed
         operator = self._operators[place]
-        if isinstance(operator, str):
-            raise OperatorFailed(operator)
+        if isinstance(operator, OperatorFailed):
+            raise operator
         return operator
 
-    def _run(self, operator: Operator, step: Step, data: Mapping[str, bytes], *, timed: bool) -> Measured:
+    def _run(self, operator: Operator, step: Step, data: Mapping[OperatorId, bytes], *, timed: bool) -> Measured:
         """One item; if it is to be timed, as a replica that serves would find it."""
-        if timed:
+        if timed and self._cold is not None:
             self._cold[0][:] = self._cold[1]
             time.sleep(_REST_S)
         queued_s = queued_for_core_s() if timed else None
         wall_s, cpu_s = time.perf_counter(), time.process_time()
         # Decoding and encoding are part of what a replica does for an item.
-        output = operator.process(decode_inputs(data))
+        output = operator.process(_decoded(data))
         encoded = encode(output)
         cpu_s, wall_s = time.process_time() - cpu_s, time.perf_counter() - wall_s
         self.operator_s += cpu_s
         if len(encoded) > MAX_OUTPUT_BYTES:
             raise OperatorFailed(
                 f"operator {step.id} {configuration_key(operator.knobs)} gave {len(encoded):,} bytes; "
-                f"the limit is {MAX_OUTPUT_BYTES:,}: encode or scale its output"
+                f"the limit is {MAX_OUTPUT_BYTES:,}: encode or scale its output",
+                step.entry_point,
             )
         digest, parts = hashlib.sha256(encoded).digest(), parts_of(step, output)
         if not timed:
@@ -347,30 +297,32 @@ class PipelineRun:
             wall_ms=cpu_ms + waited_ms(wall_s=wall_s, cpu_s=cpu_s, queued_s=queued_s),
         )
 
-    def _score(self, result: control_pb2.SampleResult, clip: Clip, made: Mapping[str, list[Measured]]) -> None:
+    def _score(self, result: control_pb2.SampleResult, clip: Clip, made: Mapping[OperatorId, list[Measured]]) -> None:
         counted = range(clip.warmup, len(clip.items))
         try:
             if self._scorer is None:
                 self._scorer = load(self._pipeline.scorer)()
             outputs = [
-                {name: decode(made[name][position].data) for name in self._pipeline.outputs} for position in counted
+                {name: decode(made[OperatorId(name)][position].data) for name in self._pipeline.outputs}
+                for position in counted
             ]
             truths = [decode(clip.items[position].truth) for position in counted]
             value = float(self._scorer.score_clip(outputs, truths))
             tally = {str(name): float(count) for name, count in self._scorer.tally(outputs, truths).items()}
         except Exception as error:
-            raise OperatorFailed(f"the scorer failed: {describe(error)}") from error
+            raise OperatorFailed(f"the scorer failed: {describe(error)}", self._pipeline.scorer) from error
         if not math.isfinite(value) or not 0.0 <= value <= 1.0:
-            raise OperatorFailed(f"the scorer gave {value!r}; a score is from 0 to 1")
+            raise OperatorFailed(f"the scorer gave {value!r}; a score is from 0 to 1", self._pipeline.scorer)
         if len(tally) > MAX_TALLIES or not all(math.isfinite(count) for count in tally.values()):
-            raise OperatorFailed(f"the scorer's tally is not at most {MAX_TALLIES} finite counts: {tally!r}"[:300])
+            text = f"the scorer's tally is not at most {MAX_TALLIES} finite counts: {tally!r}"[:300]
+            raise OperatorFailed(text, self._pipeline.scorer)
         result.score_ratio = value
         result.tally.update(tally)
 
     def close(self) -> None:
         """Lets the operators go of what they hold; what they raise then is of no account."""
         for operator in self._operators.values():
-            if not isinstance(operator, str):
+            if not isinstance(operator, OperatorFailed):
                 try:
                     operator.close()
                 except Exception as error:
@@ -390,8 +342,13 @@ def parts_of(step: Step, output: Payload) -> int | None:
         return len(field)  # type: ignore[arg-type]  # what has none raises
     except TypeError:
         raise OperatorFailed(
-            f"operator {step.id}: fan_out names {step.fan_out!r}, which is {type(field).__name__} and has no length"
+            f"operator {step.id}: fan_out names {step.fan_out!r}, which is {type(field).__name__} and has no length",
+            step.entry_point,
         ) from None
+
+
+def _decoded(inputs: Mapping[OperatorId, bytes]) -> dict[str, Payload]:
+    return {str(name): decode(data) for name, data in inputs.items()}
 
 
 def _fingerprint(outputs: Sequence[Measured]) -> int:

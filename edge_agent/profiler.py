@@ -22,8 +22,8 @@ from circinus.v1 import control_pb2, types_pb2
 from circinus.wire import check, configuration_from_message
 from edge_agent.blobs import Blobs
 from edge_agent.profile_child import ProfileRun
+from edge_agent.profile_inputs import ProfiledPipeline, read_pipeline
 from edge_agent.profile_process import ProfileConfig
-from edge_agent.profile_run import ProfiledPipeline, read_pipeline
 from edge_agent.profile_watch import patience_s
 
 _MAX_WAITING = 256

@@ -169,6 +169,8 @@ def _replicas(work: _Audit, placed: list[_Placed]) -> None:
                 work.say(entry.query.id, f"shares of {step.operator_id} sum to {total:.9g}")
             if len(loads) > 1 and not entry.query.splittable:
                 work.say(entry.query.id, f"{step.operator_id} is split, which the query does not allow")
+            if step.single and sum(operator.replicas for operator, _ in loads) > 1:
+                work.say(entry.query.id, f"{step.operator_id} carries state and has more than one replica")
             for operator, option in loads:
                 flow = entry.query.rate_per_s * step.items_per_item * operator.share_ratio
                 most = cap * option.capacity_per_s * operator.replicas

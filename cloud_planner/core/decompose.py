@@ -41,8 +41,6 @@ CONDITIONS_RATIO: Final = 0.10
 MEMORY_FACTOR: Final = 1.3
 MEMORY_MARGIN_BYTES: Final = 64 * 2**20
 MEMORY_STEP_BYTES: Final = 64 * 2**20
-#: The largest planned share of the one replica of a stateful operator (Problem's cap for all replicas).
-STATEFUL_UTILIZATION_CAP: Final = 0.7
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -277,6 +275,7 @@ def _step(
         inputs=operator.inputs,
         output_bytes=most.output_bytes if most is not None else 0.0,
         options=tuple(options),
+        single=operator.state is OperatorState.PER_SOURCE,
     )
 
 
@@ -288,9 +287,6 @@ def _options(operator: OperatorSpec, device: Device, service: ServiceStatistics,
             break
         mean_ms = max(service.mean_ms / cores, 1e-3)
         capacity_per_s = 1000.0 / mean_ms
-        # State is kept by one replica, so that one must do the whole rate.
-        if operator.state is OperatorState.PER_SOURCE and STATEFUL_UTILIZATION_CAP * capacity_per_s < query.rate_per_s:
-            continue
         found.append(
             Option(
                 machine=device.id,

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 
 from circinus.model.device import Device, DeviceId, Tier
 from circinus.model.directive import Directive, Generation, Peer, ReplicaSet, Route, SourceSpec, Target
-from circinus.model.pipeline import SOURCE, OperatorId, OperatorSpec, RegisteredPipeline, State, knobs_of
+from circinus.model.pipeline import SOURCE, OperatorId, OperatorSpec, RegisteredPipeline, knobs_of
 from circinus.model.plan import OperatorPlan, Plan
 from circinus.model.query import Query, QueryId
 from cloud_planner.core.decompose import Fleet
@@ -116,7 +116,6 @@ def _replica_set(
     query: Query, registered: RegisteredPipeline, operator: OperatorSpec, placed: OperatorPlan, plan: Plan
 ) -> ReplicaSet:
     knobs = knobs_of(plan.configuration, operator.id)
-    replicas = 1 if operator.state is State.PER_SOURCE else placed.replicas
     return ReplicaSet(
         key=_key(
             query.id,
@@ -126,7 +125,7 @@ def _replica_set(
             registered.environment_digest,
             operator.entry_point,
             knobs,
-            replicas,
+            placed.replicas,
             placed.cores,
             placed.accelerator_slots,
             placed.accelerator_memory_bytes,
@@ -142,7 +141,7 @@ def _replica_set(
         environment_digest=registered.environment_digest,
         entry_point=operator.entry_point,
         knobs=knobs,
-        replicas=replicas,
+        replicas=placed.replicas,
         cores=placed.cores,
         accelerator_slots=placed.accelerator_slots,
         accelerator_memory_bytes=placed.accelerator_memory_bytes,

@@ -104,7 +104,8 @@ class Option:
 class Step:
     """An operator of a candidate: what it reads, how many bytes an item of its output has, where it could run.
 
-    ``items_per_item`` is how many items it handles for one item of the source (fan-out).
+    ``items_per_item`` is how many items it handles for one item of the source (fan-out). ``single``: it carries state
+    from item to item, so one replica does them all.
     """
 
     operator_id: OperatorId
@@ -112,6 +113,7 @@ class Step:
     output_bytes: float
     options: tuple[Option, ...]
     items_per_item: float = 1.0
+    single: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

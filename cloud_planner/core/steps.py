@@ -169,6 +169,8 @@ class Space:
         if fractional:
             return range(1, 2)
         least = replicas_needed(self.query.rate_per_s, step, option, self.problem.replica_utilization_cap)
+        if step.single:
+            return range(least, 2)
         most = least
         if self.problem.waiting is Waiting.QUEUE and slo.latency_ms is not None and not self.query.splittable:
             busy = self.query.rate_per_s * step.items_per_item / option.capacity_per_s

@@ -236,6 +236,7 @@ class _Builder:
             output_bytes=default if row is None else row.output_bytes,
             options=options,
             items_per_item=operator.items_per_item,
+            single=operator.single,
         )
 
     def why_none(self, query: QueryEntry) -> str:

@@ -73,7 +73,10 @@ class MachineEntry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OperatorEntry:
-    """One step of a pipeline. ``allowed_machines`` (ids or classes) and ``allowed_tiers`` empty: any."""
+    """One step of a pipeline. ``allowed_machines`` (ids or classes) and ``allowed_tiers`` empty: any.
+
+    ``single``: it carries state, so one replica does all items of a query.
+    """
 
     place: Place
     id: OperatorId
@@ -84,6 +87,7 @@ class OperatorEntry:
     allowed_tiers: tuple[Tier, ...]
     items_per_item: float
     output_bytes: float
+    single: bool = False
 
     @property
     def knob_names(self) -> tuple[str, ...]:

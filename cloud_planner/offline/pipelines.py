@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from circinus.model.device import Tier
-from circinus.model.pipeline import SOURCE, KnobValue, OperatorId, PipelineId
+from circinus.model.pipeline import SOURCE, KnobValue, OperatorId, PipelineId, State
 from cloud_planner.offline.case import AT_SOURCE, AccuracyScale, Compose, MachineEntry, OperatorEntry, PipelineEntry
 from cloud_planner.offline.documents import Faults, Record, Scalar
 from cloud_planner.offline.fields import Fields, suggestion
@@ -13,10 +13,11 @@ from cloud_planner.offline.fields import Fields, suggestion
 _KNOB = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}")
 _OPERATOR = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 MAX_OPERATORS = 64
+STATES = tuple(state.value for state in State)
 MAX_KNOB_VALUES = 1000
 #: What a pipeline.yaml says for the live system alone; it may stand here and means nothing.
 _LIVE_PIPELINE_KEYS = ("description", "environment", "source", "scorer", "contents")
-_LIVE_OPERATOR_KEYS = ("class", "accelerators", "hang_ms")
+_LIVE_OPERATOR_KEYS = ("class", "accelerators", "hang_ms", "fan_out")
 
 
 def read_pipelines(
@@ -86,8 +87,10 @@ def _operator(record: Record, machines: tuple[MachineEntry, ...], faults: Faults
     if operator_id and (operator_id == SOURCE or not _OPERATOR.fullmatch(operator_id)):
         rule = f"letters, digits, _ and -, and not {SOURCE!r}"
         faults.add(fields.place_of("id"), f"operator id {operator_id!r} must be {rule}")
-    if fields.text("state") not in ("", "none"):
-        faults.add(fields.place_of("state"), f"{fields.what}: only state 'none' can be planned from files")
+    state = fields.text("state")
+    if state not in ("", *STATES):
+        message = f"{fields.what}: unknown state {state!r}{suggestion(state, STATES)}"
+        faults.add(fields.place_of("state"), message)
     inputs = fields.names("inputs", required=True)
     if fields.has("inputs") and not inputs:
         faults.add(fields.place_of("inputs"), f"{fields.what}: inputs must name {SOURCE!r} or operators")
@@ -101,6 +104,7 @@ def _operator(record: Record, machines: tuple[MachineEntry, ...], faults: Faults
         allowed_tiers=_tiers(fields, faults),
         items_per_item=fields.number("items_per_item", default=1.0, above=0.0, high=1e9),
         output_bytes=read_bytes(fields, "output") or 0.0,
+        single=state == State.PER_SOURCE,
     )
     ids = {machine.machine.id for machine in machines}
     if entry.pinned and entry.pinned != AT_SOURCE and entry.pinned not in ids:

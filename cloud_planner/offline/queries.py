@@ -59,6 +59,13 @@ def _query(
         faults.add(
             record.place, f"{fields.what}: operator {at_source[0]} is pinned to the source, but there is no source"
         )
+    splittable = fields.flag("splittable", default=settings.splittable)
+    single = [operator.id for operator in pipeline.operators if operator.single] if pipeline is not None else []
+    if splittable and single:
+        message = (
+            f"{fields.what}: operator {single[0]} carries state, so its items can't be divided: splittable is false"
+        )
+        faults.add(record.place, message)
     answer = fields.flag("answer_to_source", default=settings.answer_to_source)
     entry = QueryEntry(
         place=record.place,
@@ -71,7 +78,7 @@ def _query(
         slo=_slo(fields, faults),
         answer_to_source=answer and bool(source),
         arrival_cv2=fields.number("arrival_cv2", default=settings.arrival_cv2, high=1000.0),
-        splittable=fields.flag("splittable", default=settings.splittable),
+        splittable=splittable,
     )
     fields.done()
     return entry

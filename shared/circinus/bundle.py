@@ -32,6 +32,9 @@ MAX_NAME_PARTS = 20
 ENVIRONMENT_NAME = "environment.json"
 PIPELINE_NAME = "pipeline.json"
 
+#: What a folder has about its pipeline rather than of it, at its root: a change there is no change of the code.
+LEFT_OUT = frozenset({"README.md", "pipeline.yaml", "queries.yaml", "fleet"})
+
 #: A tar ends with two empty blocks.
 _END_BYTES = 1_024
 
@@ -88,7 +91,7 @@ def _canonical(value: object) -> bytes:
 
 
 def pack_folder(folder: Path, pipeline: Pipeline) -> bytes:
-    """The bundle of a folder: its regular files, without dot files, byte code and caches.
+    """The bundle of a folder: its regular files, without dot files, byte code and caches, and what LEFT_OUT names.
 
     Raises:
         InvalidInput: there is no such folder, or it has a symbolic link, a special file, or a name that can't travel.
@@ -140,6 +143,8 @@ def _regular_files(folder: Path, root: Path) -> Iterator[Path]:
     for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
         path = Path(entry.path)
         if entry.name.startswith(".") or entry.name == "__pycache__" or entry.name.endswith(".pyc"):
+            continue
+        if folder == root and entry.name in LEFT_OUT:
             continue
         if entry.is_symlink():
             raise InvalidInput(f"{path}: a symbolic link; a bundle holds regular files only, copy what it points to")

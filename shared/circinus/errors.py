@@ -9,6 +9,7 @@ CircinusError
 ├── BadDigest               DATA_LOSS            content is not what its digest says
 ├── WrongDevice             FAILED_PRECONDITION  a directive for somebody else
 ├── NotRunnable             FAILED_PRECONDITION  asks for what the device can't do
+├── CodeFailed              FAILED_PRECONDITION  a pipeline's own code fails when it is run; carries where
 ├── TooLarge                RESOURCE_EXHAUSTED   a message, blob or item over its limit
 ├── NotAllowed              PERMISSION_DENIED
 ├── Unreachable             UNAVAILABLE          the other side can't be reached
@@ -93,6 +94,14 @@ class NotRunnable(CircinusError):
     """A directive or request asks for what the device can't do."""
 
 
+class CodeFailed(CircinusError):
+    """A pipeline's own code fails when it is run; ``violations`` lists where and how."""
+
+    def __init__(self, message: str, violations: tuple[Violation, ...] = ()) -> None:
+        super().__init__(message)
+        self.violations = violations
+
+
 class TooLarge(CircinusError):
     """Something is over its limit."""
 
@@ -121,6 +130,7 @@ _STATUS: dict[type[CircinusError], grpc.StatusCode] = {
     ConflictingDirective: grpc.StatusCode.FAILED_PRECONDITION,
     WrongDevice: grpc.StatusCode.FAILED_PRECONDITION,
     NotRunnable: grpc.StatusCode.FAILED_PRECONDITION,
+    CodeFailed: grpc.StatusCode.FAILED_PRECONDITION,
     BadDigest: grpc.StatusCode.DATA_LOSS,
     TooLarge: grpc.StatusCode.RESOURCE_EXHAUSTED,
     NotAllowed: grpc.StatusCode.PERMISSION_DENIED,

@@ -23,7 +23,7 @@ from typing import TypeVar
 
 from circinus import payload
 from circinus.channel import MAX_BLOB_BYTES, MAX_PAYLOAD_BYTES
-from circinus.errors import CircinusError, Internal, InvalidInput, TimedOut
+from circinus.errors import CircinusError, CodeFailed, Internal, InvalidInput, TimedOut
 from circinus.model.pipeline import ContentSpec, Pipeline
 from circinus.operator import Sample, Source
 from circinus.v1 import types_pb2
@@ -39,7 +39,8 @@ async def generate(folder: Path, pipeline: Pipeline, content: ContentSpec, *, ti
     """The serialised SampleSet of one content, made by the folder's own source in a child process.
 
     Raises:
-        InvalidInput: the source can't be imported, raises, or makes something that can't travel.
+        InvalidInput: there is no such source, or it can't be imported.
+        CodeFailed: the source raises, ends too soon, or makes something that can't travel.
         TimedOut: it takes longer than ``timeout_s``.
     """
     with tempfile.TemporaryDirectory(prefix="circinus-samples-") as scratch:
@@ -73,11 +74,13 @@ async def generate(folder: Path, pipeline: Pipeline, content: ContentSpec, *, ti
 def _result(out: Path, log: Path, code: int, pipeline: Pipeline, content: ContentSpec) -> bytes:
     failed = out.with_name(out.name + _ERROR_SUFFIX)
     if failed.exists():
-        raise InvalidInput(f"content {content.name!r}: {json.loads(failed.read_text(encoding='utf-8'))['error']}")
+        document = json.loads(failed.read_text(encoding="utf-8"))
+        kind = InvalidInput if document["kind"] == InvalidInput.__name__ else CodeFailed
+        raise kind(f"content {content.name!r}: {document['error']}")
     if code != 0 or not out.exists():
         tail = log.read_text(encoding="utf-8", errors="replace")[-_TAIL_CHARACTERS:].strip()
         died = f"signal {-code}" if code < 0 else f"exit status {code}"
-        raise InvalidInput(
+        raise CodeFailed(
             f"content {content.name!r}: the source's process died ({died})" + (f":\n{tail}" if tail else "")
         )
     data = out.read_bytes()
@@ -95,7 +98,9 @@ def main(arguments: list[str]) -> int:
     try:
         data = _make(folder, name)
     except CircinusError as error:
-        out.with_name(out.name + _ERROR_SUFFIX).write_text(json.dumps({"error": error.message}), encoding="utf-8")
+        out.with_name(out.name + _ERROR_SUFFIX).write_text(
+            json.dumps({"kind": type(error).__name__, "error": error.message}), encoding="utf-8"
+        )
         return 1
     out.write_bytes(data)
     return 0
@@ -118,13 +123,13 @@ def _make(folder: Path, name: str) -> bytes:
             what = f"item {number} of sample {index}" if content.items > 1 else f"sample {index}"
             item = _calling(folder, what, lambda: next(items, None))
             if item is None:
-                raise InvalidInput(
+                raise CodeFailed(
                     f"source {pipeline.source} ended after {index} samples; {content.samples} are asked for"
                 )
             message.items.append(_message(folder, what, item))
             size_bytes += message.items[-1].ByteSize()
             if size_bytes > MAX_BLOB_BYTES - 1024 * content.items:
-                raise InvalidInput(
+                raise CodeFailed(
                     f"the sample set is over {MAX_BLOB_BYTES // 2**20} MiB after {index + 1} samples; "
                     "ask for fewer or smaller ones"
                 )
@@ -158,18 +163,18 @@ def _calling(folder: Path, what: str, call: Callable[[], T]) -> T:
     try:
         return call()
     except Exception as error:
-        raise InvalidInput(f"the source raised in {what}: {_describe(folder, error)}") from error
+        raise CodeFailed(f"the source raised in {what}: {_describe(folder, error)}") from error
 
 
 def _message(folder: Path, what: str, sample: object) -> types_pb2.Item:
     if not isinstance(sample, Sample):
-        raise InvalidInput(f"{what} is {type(sample).__name__}; the source must yield circinus.operator.Sample")
+        raise CodeFailed(f"{what} is {type(sample).__name__}; the source must yield circinus.operator.Sample")
     try:
         message = types_pb2.Item(payload=payload.to_message(sample.payload), truth=payload.to_message(sample.truth))
     except Exception as error:
-        raise InvalidInput(f"{what} can't travel: {error}") from error
+        raise CodeFailed(f"{what} can't travel: {error}") from error
     if message.payload.ByteSize() > MAX_PAYLOAD_BYTES:
-        raise InvalidInput(
+        raise CodeFailed(
             f"{what} has {message.payload.ByteSize():,} bytes; "
             f"an item's limit is {MAX_PAYLOAD_BYTES:,}: make it smaller"
         )

@@ -7,7 +7,8 @@ import sys
 import pytest
 
 from circinus.payload import encode
-from edge_agent.profile_run import Clip, Item, OperatorFailed, PipelineRun, Step, parts_of, read_pipeline
+from edge_agent.profile_inputs import Clip, Item, Step, read_pipeline
+from edge_agent.profile_run import OperatorFailed, PipelineRun, parts_of
 
 CODE = """
 from circinus.operator import Operator, Scorer

@@ -8,7 +8,8 @@ from shell_fakes import TOY_OPERATORS, configuration, toy_bundle
 from circinus.bundle import extract
 from circinus.payload import encode
 from edge_agent.harness import knob_values
-from edge_agent.profile_run import Clip, Item, Measured, Outputs, PipelineRun, by_prefix, read_pipeline, waited_ms
+from edge_agent.profile_inputs import Clip, Item, by_prefix, read_pipeline
+from edge_agent.profile_run import Measured, Outputs, PipelineRun, waited_ms
 
 
 @pytest.fixture

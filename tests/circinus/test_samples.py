@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from circinus import samples
-from circinus.errors import InvalidInput, TimedOut
+from circinus.errors import CircinusError, CodeFailed, InvalidInput, TimedOut
 from circinus.spec.folder import load_pipeline
 from circinus.v1 import types_pb2
 
@@ -68,25 +68,43 @@ async def test_the_first_samples_come_with_their_truth_and_are_the_same_each_tim
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "expected"),
+    ("old", "new", "kind", "expected"),
     [
-        ("n = self.seed", "n = 1 / 0", "content 'day': the source raised in sample 0: toy.py:5: ZeroDivisionError"),
+        (
+            "n = self.seed",
+            "n = 1 / 0",
+            CodeFailed,
+            "content 'day': the source raised in sample 0: toy.py:5: ZeroDivisionError",
+        ),
         (
             "from circinus",
             "import nosuchmodule\nfrom circinus",
+            InvalidInput,
             "no module 'nosuchmodule'; the pipeline declares numpy: install",
         ),
-        ("while True:", "while n < 9:", "ended after 2 samples; 3 are asked for"),
-        ("yield Sample(", "yield dict(", "sample 0 is dict; the source must yield circinus.operator.Sample"),
-        ('"n": n,', '"n": object(),', "sample 0 can't travel: payload field 'n' is object"),
-        ("class Numbers(Source)", "class Numbers", "toy:Numbers is no subclass of circinus.operator.Source"),
-        ("n = self.seed", "import os; os.abort()", "the source's process died (signal 6)"),
-        ("n = self.seed", "print('last words'); raise SystemExit(4)", "died (exit status 4):\nlast words"),
-        ('"n": n,', '"n": bytes(5_000_000),', "sample 0 has 5,000,0"),
+        ("while True:", "while n < 9:", CodeFailed, "ended after 2 samples; 3 are asked for"),
+        (
+            "yield Sample(",
+            "yield dict(",
+            CodeFailed,
+            "sample 0 is dict; the source must yield circinus.operator.Sample",
+        ),
+        ('"n": n,', '"n": object(),', CodeFailed, "sample 0 can't travel: payload field 'n' is object"),
+        (
+            "class Numbers(Source)",
+            "class Numbers",
+            InvalidInput,
+            "toy:Numbers is no subclass of circinus.operator.Source",
+        ),
+        ("n = self.seed", "import os; os.abort()", CodeFailed, "the source's process died (signal 6)"),
+        ("n = self.seed", "print('last words'); raise SystemExit(4)", CodeFailed, "died (exit status 4):\nlast words"),
+        ('"n": n,', '"n": bytes(5_000_000),', CodeFailed, "sample 0 has 5,000,0"),
     ],
 )
-async def test_what_is_wrong_with_a_source_is_said_in_a_line(tmp_path: Path, old: str, new: str, expected: str) -> None:
-    with pytest.raises(InvalidInput) as caught:
+async def test_what_is_wrong_with_a_source_is_said_in_a_line(
+    tmp_path: Path, old: str, new: str, kind: type[CircinusError], expected: str
+) -> None:
+    with pytest.raises(kind) as caught:
         await generate(make(tmp_path, CODE.replace(old, new, 1)))
     assert expected in caught.value.message
     assert "Traceback" not in caught.value.message

@@ -17,6 +17,8 @@ def counts(problem, query, step, each):
     """Numbers of replicas that are tried for an option, by the documented rule."""
     load = query.rate_per_s * step.items_per_item / each.capacity_per_s
     least = max(1, ceil(load / problem.replica_utilization_cap - 1e-9))
+    if step.single:
+        return [1] if least == 1 else []
     tried = [least]
     if problem.waiting is Waiting.QUEUE and query.slo.latency_ms is not None:
         while len(tried) < 3 and load / tried[-1] > 0.25:

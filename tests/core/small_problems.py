@@ -138,6 +138,7 @@ def query_problems(draw, name, names, *, split, shapes):
                         {(o.machine, o.cores, o.service.mean_ms, o.memory_bytes, o.batch): o for o in options}.values()
                     ),
                     items_per_item=draw(st.sampled_from([1.0, 1.0, 2.0])),
+                    single=not split and draw(st.sampled_from([False, False, True])),
                 )
             )
         accuracy = draw(st.sampled_from([0.8, 0.9]))

@@ -111,11 +111,10 @@ def test_accelerator_memory_is_what_was_measured_where_the_driver_told():
     assert {option.accelerator_memory_bytes for option in read.options} == {3 * 2**30}
 
 
-def test_a_stateful_operator_has_only_options_that_one_replica_can_do():
+def test_a_stateful_operator_is_for_one_replica():
     spec = pipeline(operator("cut", ["source"], state=State.PER_SOURCE), operator("read", ["cut"]))
     cut, read = only(decompose(fleet(device("camera"), spec=spec), [query(rate_per_s=15.0)])).candidates[0].steps
-    assert [option.cores for option in cut.options] == [0.5, 1.0]
-    assert [option.cores for option in read.options] == [0.25, 0.5, 1.0]
+    assert (cut.single, read.single) == (True, False)
 
 
 def test_the_order_of_what_comes_in_does_not_matter():

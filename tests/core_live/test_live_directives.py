@@ -2,7 +2,6 @@ from live_values import device, fleet, operator, pipeline, query
 
 from circinus.model.device import Tier
 from circinus.model.directive import Generation
-from circinus.model.pipeline import State
 from circinus.model.plan import Interval, OperatorPlan, Plan
 from cloud_planner.core.directives import directives
 
@@ -142,12 +141,6 @@ def test_a_split_operator_has_its_shares_by_device():
     )
     (_, read, _) = made([chosen], CAMERA, CLOUD)["camera"].routes
     assert [(target.device_id, target.share_ratio) for target in read.targets] == [("camera", 0.25), ("cloud", 0.75)]
-
-
-def test_a_stateful_operator_has_one_replica():
-    spec = pipeline(operator("cut", ["source"], state=State.PER_SOURCE), operator("read", ["cut"]))
-    chosen = plan(placed("cut", "camera", replicas=3), placed("read", "camera", replicas=3), configuration={})
-    assert [found.replicas for found in made([chosen], CAMERA, spec=spec)["camera"].replica_sets] == [1, 3]
 
 
 def test_no_plans_make_no_directives():

@@ -14,7 +14,7 @@ import typer
 import circinus
 from circinus.cli import device, exits, ledger, pipeline, plan, query, watch
 from circinus.cli.output import document_of, say
-from circinus.errors import CircinusError, InvalidInput
+from circinus.errors import CircinusError, CodeFailed, InvalidInput
 from circinus.spec.errors import SpecErrors
 
 app = typer.Typer(
@@ -92,7 +92,7 @@ def _error_document(error: Exception, message: str, code: int) -> dict[str, Any]
     found: dict[str, Any] = {"kind": type(error).__name__, "message": message, "exit_code": code}
     if isinstance(error, SpecErrors):
         found["violations"] = document_of(error.errors)
-    elif isinstance(error, InvalidInput) and error.violations:
+    elif isinstance(error, (InvalidInput, CodeFailed)) and error.violations:
         found["violations"] = document_of(error.violations)
     return found
 

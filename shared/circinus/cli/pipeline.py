@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from circinus.cli import exits
+from circinus.cli import exits, pipeline_check, pipeline_profile
 from circinus.cli.output import Output, emit, lines, table
+from circinus.cli.pipeline_check import FolderArgument
 from circinus.cli.progress import AddBars
 from circinus.cli.removal import remove_each
 from circinus.cli.session import DEFAULT_ADDRESS, OutputOption, PlannerOption, ask
@@ -18,7 +18,8 @@ from circinus.spec.folder import load_pipeline
 app = typer.Typer(no_args_is_help=True, help="Pipelines: operators with knobs, from a folder with a pipeline.yaml.")
 
 _COLUMNS = ("PIPELINE", "OPERATORS", "CONFIGURATIONS", "CONTENTS", "QUERIES", "BUNDLE")
-FolderArgument = Annotated[Path, typer.Argument(metavar="FOLDER", help="A folder with a pipeline.yaml.")]
+app.command("check")(pipeline_check.check)
+app.command("profile")(pipeline_profile.profile)
 
 
 @app.command("add")

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from importlib import metadata
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from circinus.cli import exits
 from circinus.cli.output import Output, emit
 from circinus.cli.plan_table import selection_view
+from circinus.cli.plugged import plugged
 from circinus.cli.query import FileOption, percentiles_of, read_queries
 from circinus.cli.session import DEFAULT_ADDRESS, PlannerOption, ask
 from circinus.client import Client
@@ -19,7 +18,6 @@ from circinus.errors import CircinusError, InvalidInput
 from circinus.reports import SelectionReport
 
 _MISSING = "planning from files needs the planner: install it with pip install 'circinus[planner]'"
-_GROUP = "circinus.commands"
 _OFFLINE = "plan_offline"
 
 
@@ -61,23 +59,7 @@ def _plan_offline(folder: Path, report: Path | None, output: Output | None) -> i
     # Asked for by name, JSON is what comes in any case: of what goes wrong too.
     told: dict[str, bool] = {"error_document": True} if output is Output.JSON else {}
     try:
-        return int(offline_command()(folder, report=report, output=form, **told))
+        return int(plugged(_OFFLINE, _MISSING)(folder, report=report, output=form, **told))
     except ModuleNotFoundError as error:
         # The solver is imported when it is first used.
         raise CircinusError(f"{_MISSING} ({error})") from error
-
-
-def offline_command() -> Callable[..., Any]:
-    """The offline planner, which is plugged in: this package must not import it by name.
-
-    Raises:
-        CircinusError: it is not installed.
-    """
-    entry = next(iter(metadata.entry_points(group=_GROUP, name=_OFFLINE)), None)
-    if entry is None:
-        raise CircinusError(_MISSING)
-    try:
-        command: Callable[..., Any] = entry.load()
-    except ImportError as error:
-        raise CircinusError(f"{_MISSING} ({error})") from error
-    return command

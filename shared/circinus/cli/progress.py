@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from contextlib import ExitStack
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from rich.progress import BarColumn, SpinnerColumn, TaskID, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
@@ -68,6 +68,13 @@ class _Display:
             self._said[key] = text
             say(text)
 
+    def _step(self, key: str, ratio: float, text: str) -> None:
+        """Says a line if there are no bars and it has come one step further."""
+        reached = f"{int(ratio / _STEP_RATIO + 1e-9) * _STEP_RATIO:.2f}"
+        if self._bars is None and self._said.get(key) != reached:
+            self._said[key] = reached
+            say(text)
+
 
 class AddBars(_Display):
     """How far ``add_pipeline`` has come."""
@@ -111,8 +118,23 @@ class WatchBars(_Display):
         note = f"{task.samples_done:,}/{task.samples_total:,} samples"
         self._bar(key, text, task.samples_done, task.samples_total, note)
         ratio = task.samples_done / task.samples_total if task.samples_total else 0.0
-        reached = int(ratio / _STEP_RATIO + 1e-9) * _STEP_RATIO
-        if self._bars is None and self._said.get(key) != f"{reached:.2f}":
-            self._said[key] = f"{reached:.2f}"
-            eta = f", about {task.eta_s:.0f} s to go" if task.eta_s is not None else ""
-            say(f"{text}: {note}{eta}")
+        eta = f", about {task.eta_s:.0f} s to go" if task.eta_s is not None else ""
+        self._step(key, ratio, f"{text}: {note}{eta}")
+
+
+class LocalProfileBar(_Display):
+    """How far a profile on this machine has come."""
+
+    def note(self, text: str) -> None:
+        """A step that is no part of the measuring itself."""
+        self._line("note", text)
+        if self._bars is not None:
+            self._bars.console.print(plain(text), style="dim")
+
+    def show(self, progress: Any) -> None:
+        """The newest state: an ``edge_agent.local.profile.ProfileProgress``."""
+        note = f"{progress.samples_done:,}/{progress.samples_total:,} samples"
+        self._bar("profile", f"profiling {progress.content}", progress.runs_done, progress.runs_total, note)
+        ratio = progress.runs_done / progress.runs_total if progress.runs_total else 0.0
+        eta = f", about {progress.eta_s:.0f} s to go" if progress.eta_s is not None else ""
+        self._step("profile", ratio, f"profiling {progress.content}: {note}{eta}")

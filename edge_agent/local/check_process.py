@@ -1,0 +1,248 @@
+"""The child of ``circinus pipeline check``: imports a pipeline's code and runs it.
+
+Started as ``python -m edge_agent.local.check_process REQUEST.json``. What it finds goes to what was standard output, a
+JSON document on each line; what operators print goes to standard error. Two such children, with other hash seeds and
+the samples in opposite orders, must find the same outputs: replicas of one plan are such processes.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from circinus.model.pipeline import Configuration
+from circinus.operator import Operator, Scorer, Source
+from circinus.v1 import control_pb2, types_pb2
+from edge_agent.harness import MAX_ERROR_CHARS, die_with_parent, load, private_output
+from edge_agent.profile_inputs import Clip, clip_of, read_pipeline
+from edge_agent.profile_run import OperatorFailed, PipelineRun
+from edge_agent.profile_watch import Watch
+
+#: Knob values are tried one at a time; of a pipeline with more of them only so many are.
+MAX_TRIALS = 100
+MAX_PROBLEMS = 20
+
+Say = Callable[[Mapping[str, Any]], None]
+_KINDS: Mapping[str, type] = {"operator": Operator, "source": Source, "scorer": Scorer}
+_METHODS = {"operator": "process", "source": "samples", "scorer": "score"}
+
+
+def place_of(error: BaseException, bundle: Path) -> tuple[str, int]:
+    """The file in the bundle, and the line, that an error comes from; ("", 0) if it comes from elsewhere."""
+    if isinstance(error, SyntaxError) and error.filename:
+        with_file = [(error.filename, error.lineno or 0)]
+    else:
+        with_file = [(frame.filename, frame.lineno or 0) for frame in traceback.extract_tb(error.__traceback__)]
+    for filename, line in reversed(with_file):
+        if Path(filename).is_relative_to(bundle):
+            return str(Path(filename).relative_to(bundle)), line
+    return "", 0
+
+
+class Check:
+    """One child's work: what it is asked for, and whom it tells."""
+
+    def __init__(self, request: Mapping[str, Any], say: Say) -> None:
+        self._say = say
+        self._bundle = Path(request["bundle"])
+        self._entry_points: Sequence[tuple[str, str]] = [(role, entry) for role, entry in request["entry_points"]]
+        self._samples: Sequence[tuple[str, str]] = [(name, path) for name, path in request["samples"]]
+        self._knobs: Mapping[str, Sequence[Any]] = request["knobs"]
+        self._configurations: Mapping[str, Configuration] = request["configurations"]
+        self._reverse = bool(request["reverse"])
+        self._problems: set[tuple[str, int, str]] = set()
+        self._definitions: dict[str, tuple[str, int]] = {}
+
+    def run(self) -> None:
+        """All of it; stops where going on makes no sense."""
+        if not self._import_all() or not self._samples:
+            return
+        pipeline = read_pipeline(self._bundle)
+        clips = [
+            (content, index, clip_of(sample))
+            for content, path in self._samples
+            for index, sample in enumerate(types_pb2.SampleSet.FromString(Path(path).read_bytes()).samples)
+        ]
+        watch = Watch(None, self._hangs)
+        run = PipelineRun(pipeline, speed_ratio=1.0, providers=("CPUExecutionProvider",), watch=watch, rested=False)
+        try:
+            configurations = self._configurations or self._extremes(run, clips[0][2])
+            if self._problems:
+                return
+            self._say({"event": "configurations", "configurations": configurations, "definitions": self._definitions})
+            for content, index, clip in reversed(clips) if self._reverse else clips:
+                for name, configuration in configurations.items():
+                    self._run_one(run, content, index, clip, name, configuration)
+        finally:
+            run.close()
+            watch.close()
+
+    def _hangs(self, reason: str) -> None:
+        self._say({"event": "problem", "in_files": False, "file": "", "line": 0, "message": reason})
+        os._exit(1)
+
+    def _problem(self, *, in_files: bool, file: str, line: int, message: str, entry_point: str = "") -> None:
+        if (file, line, message) in self._problems or len(self._problems) >= MAX_PROBLEMS:
+            return
+        self._problems.add((file, line, message))
+        self._say(
+            {
+                "event": "problem",
+                "in_files": in_files,
+                "file": file,
+                "line": line,
+                "entry_point": entry_point,
+                "message": message[: 2 * MAX_ERROR_CHARS],
+            }
+        )
+
+    def _import_all(self) -> bool:
+        for role, entry_point in self._entry_points:
+            try:
+                found = load(entry_point)
+            except ModuleNotFoundError as error:
+                file, line = place_of(error, self._bundle)
+                self._problem(
+                    in_files=True,
+                    file=file,
+                    line=line,
+                    entry_point=entry_point,
+                    message=f"no module {error.name!r}: add the file, or install what brings it into {sys.executable}",
+                )
+            except (ImportError, SyntaxError) as error:
+                file, line = place_of(error, self._bundle)
+                message = f"{type(error).__name__}: {error}"
+                self._problem(in_files=True, file=file, line=line, entry_point=entry_point, message=message)
+            except ValueError as error:
+                # A module that is there and has no such class.
+                file, line = place_of(error, self._bundle)
+                self._problem(in_files=not file, file=file, line=line, entry_point=entry_point, message=str(error))
+            except Exception as error:
+                file, line = place_of(error, self._bundle)
+                message = f"{entry_point} can't be imported: {type(error).__name__}: {error}"
+                self._problem(in_files=False, file=file, line=line, entry_point=entry_point, message=message)
+            else:
+                self._check_class(role, entry_point, found)
+        return not self._problems
+
+    def _check_class(self, role: str, entry_point: str, found: Any) -> None:
+        kind = _KINDS[role]
+        file, line = self._definition(found)
+        if not (isinstance(found, type) and issubclass(found, kind)):
+            message = f"{entry_point} is no subclass of circinus.operator.{kind.__name__}"
+        elif inspect.isabstract(found):
+            missing = ", ".join(f"{name}()" for name in sorted(getattr(found, "__abstractmethods__", ())))
+            message = f"{entry_point} lacks {missing}"
+        else:
+            # Where something is wrong with what it gives rather than with a line of it.
+            self._definitions[entry_point] = self._definition(getattr(found, _METHODS[role]))
+            return
+        self._problem(in_files=True, file=file, line=line, entry_point=entry_point, message=message)
+
+    def _definition(self, found: Any) -> tuple[str, int]:
+        try:
+            file = Path(inspect.getsourcefile(found) or "")
+            line = inspect.getsourcelines(found)[1]
+        except (TypeError, OSError):
+            return "", 0
+        return (str(file.relative_to(self._bundle)), line) if file.is_relative_to(self._bundle) else ("", 0)
+
+    def _extremes(self, run: PipelineRun, clip: Clip) -> dict[str, Configuration]:
+        """The cheapest and the dearest configuration, from each knob's values tried one at a time on one sample."""
+        first = {name: values[0] for name, values in self._knobs.items()}
+        trials = [first, *self._others(first)]
+        spent_ms: dict[str, dict[int, float]] = {name: {} for name in self._knobs}
+        for configuration in trials[:MAX_TRIALS]:
+            self._say({"event": "trial", "configuration": configuration})
+            total_ms = self._trial(run, clip, configuration)
+            if total_ms is None:
+                continue
+            for name, values in self._knobs.items():
+                position = values.index(configuration[name])
+                if configuration == first or configuration[name] != first[name]:
+                    spent_ms[name][position] = total_ms
+        cheapest, dearest = dict(first), dict(first)
+        for name, by_value in spent_ms.items():
+            if by_value:
+                cheapest[name] = self._knobs[name][min(by_value, key=lambda position: by_value[position])]
+                dearest[name] = self._knobs[name][max(by_value, key=lambda position: by_value[position])]
+        return {"cheapest": cheapest} if cheapest == dearest else {"cheapest": cheapest, "dearest": dearest}
+
+    def _others(self, first: Configuration) -> Iterator[dict[str, Any]]:
+        for name, values in self._knobs.items():
+            for value in values[1:]:
+                yield {**first, name: value}
+
+    def _trial(self, run: PipelineRun, clip: Clip, configuration: Configuration) -> float | None:
+        result = control_pb2.SampleResult()
+        if not self._attempt(run, result, clip, configuration):
+            return None
+        return sum(operator.cpu_ms for operator in result.operators)
+
+    def _attempt(
+        self, run: PipelineRun, result: control_pb2.SampleResult, clip: Clip, configuration: Configuration
+    ) -> bool:
+        try:
+            run.fill(result, clip, configuration, score=True)
+        except OperatorFailed as error:
+            file, line = place_of(error.__cause__, self._bundle) if error.__cause__ is not None else ("", 0)
+            if not file:
+                file, line = self._definitions.get(error.entry_point, ("", 0))
+            self._problem(in_files=False, file=file, line=line, message=str(error))
+            return False
+        return True
+
+    def _run_one(
+        self, run: PipelineRun, content: str, index: int, clip: Clip, name: str, configuration: Configuration
+    ) -> None:
+        result = control_pb2.SampleResult(sample_index=index)
+        if not self._attempt(run, result, clip, configuration):
+            return
+        operators = [
+            {
+                "id": operator.operator_id,
+                "cpu_ms": operator.cpu_ms,
+                "output_bytes": operator.output_bytes,
+                "parts": operator.parts if operator.HasField("parts") else None,
+                "fingerprint": operator.output_fingerprint,
+            }
+            for operator in result.operators
+        ]
+        self._say(
+            {
+                "event": "run",
+                "content": content,
+                "sample": index,
+                "configuration": name,
+                "score_ratio": result.score_ratio,
+                "operators": operators,
+            }
+        )
+
+
+def main() -> int:
+    """Does what the file that the command line names asks for."""
+    die_with_parent()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    request = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
+    sys.path.insert(0, request["bundle"])
+    with private_output() as pipe:
+
+        def say(document: Mapping[str, Any]) -> None:
+            pipe.write(json.dumps(document).encode() + b"\n")
+            pipe.flush()
+
+        Check(request, say).run()
+        say({"event": "done"})
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
