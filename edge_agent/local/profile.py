@@ -117,15 +117,35 @@ async def profile(
         for sample_file in made:
             await run.content(sample_file)
         results = read_results(run.file.path)
-        metric, corpus = await _corpus(unpacked, results, scratch)
-        summaries = summarise(results, corpus)
-        await asyncio.to_thread(write_offline, into, folder, pipeline, results, summaries)
+        report = await _report(unpacked, results, scratch, into, started_s)
+        await asyncio.to_thread(write_offline, into, folder, pipeline, results, report.contents)
+    return report
+
+
+async def report_of(folder: Path, path: Path) -> ProfileReport:
+    """The report of results that are there, of the pipeline in a folder. Nothing is measured.
+
+    Raises:
+        InvalidInput: there are none, or they are of another pipeline.
+        CodeFailed: the scorer can't say what the metrics of a content are.
+    """
+    started_s = time.monotonic()
+    results = await asyncio.to_thread(read_results, path)
+    with tempfile.TemporaryDirectory(prefix="circinus-report-") as name:
+        unpacked = await unpack(folder, Path(name) / "bundle")
+        if results.header.configurations != tuple(unpacked.pipeline.configurations()):
+            raise InvalidInput(f"{path} has results of other configurations than {folder} has: profile it again")
+        return await _report(unpacked, results, Path(name), path.parent, started_s)
+
+
+async def _report(unpacked: Unpacked, results: Results, scratch: Path, into: Path, started_s: float) -> ProfileReport:
+    metric, corpus = await _corpus(unpacked, results, scratch)
     return ProfileReport(
-        pipeline_id=pipeline.id,
+        pipeline_id=unpacked.pipeline.id,
         metric=metric,
         machine=results.header.machine,
         measured_on=results.header.measured_on,
-        contents=summaries,
+        contents=summarise(results, corpus),
         memory_bytes=results.memory_bytes,
         folder=into,
         elapsed_s=time.monotonic() - started_s,

@@ -3,10 +3,13 @@
 A page is set in type (with the typeface that Pillow ships, so that no font need be installed), laid askew on a
 darker desk, lit, blurred and given the noise of a sensor. How much of each is what a content is:
 
-clean   an office scanner's work: straight light, little noise.
-hard    a hand-held photograph at dusk: a strong fall of light, a shadow across the page, blur, noise, faint ink.
+clean     an office scanner's work: straight light, little noise.
+blurred   out of focus and moved while it was exposed, in good light.
+dark      a hand-held photograph at dusk: a strong fall of light, a shadow across the page, noise, faint ink.
+small     small print in good light: letters half as large, and nearly twice as many.
 
-The same content and seed give the same pages, for ever.
+The same content and seed give the same pages, for ever. Light and blur are counted in whole numbers: what is added
+up in fractions differs in the last bit from one processor to the next, and then so do pages.
 """
 
 from __future__ import annotations
@@ -29,24 +32,29 @@ FRAME_WIDTH, FRAME_HEIGHT = 720, 440
 #: The page as printed, in the frame's pixels when it is laid straight.
 PAGE_WIDTH, PAGE_HEIGHT = 560, 310
 
-LINES = 4
-CHARACTERS = 36
 _MARGIN = 30
+
+#: Light is counted in so many steps from black to full.
+_LIGHT_BITS = 12
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Conditions:
-    """How a page is photographed. Ranges are drawn from for each page.
+    """What is on a page and how it is photographed. Ranges are drawn from for each page.
 
-    ``light_ratio`` is how bright the dimmest corner is; ``shadow_ratio`` how bright what lies in shadow is (1: no
-    shadow); ``blur`` the Gaussian's sigma in pixels; ``noise`` the standard deviation in grey levels;
+    ``lines`` of at most ``characters`` each, set in ``font_px``. ``light_ratio`` is how bright the dimmest corner
+    is; ``shadow_ratio`` how bright what lies in shadow is (1: no shadow); ``blur`` the Gaussian's sigma in pixels;
+    ``motion_px`` how far the page moved meanwhile (1: not at all); ``noise`` the standard deviation in grey levels;
     ``ink`` the grey level of the print; ``skew_ratio`` how far corners stray, of the frame's height.
     """
 
+    lines: int
+    characters: int
     font_px: tuple[int, int]
     light_ratio: tuple[float, float]
     shadow_ratio: tuple[float, float]
     blur: tuple[float, float]
+    motion_px: tuple[int, int]
     noise: tuple[float, float]
     ink: tuple[int, int]
     skew_ratio: float
@@ -54,22 +62,52 @@ class Conditions:
 
 CONDITIONS = {
     "clean": Conditions(
+        lines=3,
+        characters=28,
         font_px=(25, 28),
         light_ratio=(0.9, 1.0),
         shadow_ratio=(1.0, 1.0),
         blur=(0.3, 0.7),
+        motion_px=(1, 1),
         noise=(2.0, 5.0),
         ink=(10, 50),
         skew_ratio=0.02,
     ),
-    "hard": Conditions(
+    "blurred": Conditions(
+        lines=3,
+        characters=28,
+        font_px=(24, 28),
+        light_ratio=(0.8, 1.0),
+        shadow_ratio=(1.0, 1.0),
+        blur=(1.6, 2.6),
+        motion_px=(3, 7),
+        noise=(2.0, 4.0),
+        ink=(10, 50),
+        skew_ratio=0.04,
+    ),
+    "dark": Conditions(
+        lines=3,
+        characters=28,
         font_px=(22, 26),
         light_ratio=(0.4, 0.65),
         shadow_ratio=(0.5, 0.8),
         blur=(1.0, 1.6),
+        motion_px=(1, 1),
         noise=(8.0, 12.0),
         ink=(50, 110),
         skew_ratio=0.06,
+    ),
+    "small": Conditions(
+        lines=4,
+        characters=38,
+        font_px=(13, 15),
+        light_ratio=(0.9, 1.0),
+        shadow_ratio=(1.0, 1.0),
+        blur=(0.5, 0.9),
+        motion_px=(1, 1),
+        noise=(3.0, 5.0),
+        ink=(30, 80),
+        skew_ratio=0.02,
     ),
 }
 
@@ -88,7 +126,7 @@ def _print(lines: list[str], font_px: int, ink: int) -> np.ndarray:
     sheet = Image.new("L", (PAGE_WIDTH, PAGE_HEIGHT), 245)
     draw = ImageDraw.Draw(sheet)
     font = _font(font_px)
-    pitch = (PAGE_HEIGHT - 2 * _MARGIN) / LINES
+    pitch = (PAGE_HEIGHT - 2 * _MARGIN) / len(lines)
     for index, line in enumerate(lines):
         draw.text((_MARGIN, _MARGIN + pitch * index), line, font=font, fill=ink)
     return np.asarray(sheet)
@@ -104,10 +142,10 @@ def _corners(rng: np.random.Generator, skew_ratio: float) -> np.ndarray:
 
 
 def _light(rng: np.random.Generator, conditions: Conditions) -> np.ndarray:
-    """How bright each pixel is lit, (FRAME_HEIGHT, FRAME_WIDTH), 0..1: a fall of light and a soft shadow's edge."""
+    """How bright each pixel is lit, (FRAME_HEIGHT, FRAME_WIDTH), in steps: a fall of light and a soft shadow's edge."""
     # At an eighth of the size: light changes slowly, and this is the dearest part of a frame otherwise.
     height, width = FRAME_HEIGHT // 8, FRAME_WIDTH // 8
-    y, x = np.mgrid[0:height, 0:width].astype(np.float32)
+    y, x = np.mgrid[0:height, 0:width]
     x, y = x / width - 0.5, y / height - 0.5
     angle = rng.uniform(0, 2 * np.pi)
     along = (x * np.cos(angle) + y * np.sin(angle)) / np.sqrt(0.5) + 0.5
@@ -117,7 +155,21 @@ def _light(rng: np.random.Generator, conditions: Conditions) -> np.ndarray:
     shade = rng.uniform(*conditions.shadow_ratio)
     distance = x * np.cos(edge_angle) + y * np.sin(edge_angle) - offset
     light *= shade + (1 - shade) / (1 + np.exp(-distance * 40))
-    return np.asarray(cv2.resize(light.astype(np.float32), (FRAME_WIDTH, FRAME_HEIGHT)))
+    steps = np.rint(light * (1 << _LIGHT_BITS)).astype(np.uint16)
+    return np.asarray(cv2.resize(steps, (FRAME_WIDTH, FRAME_HEIGHT), interpolation=cv2.INTER_LINEAR_EXACT))
+
+
+def _moved(rng: np.random.Generator, frame: np.ndarray, length_px: int) -> np.ndarray:
+    """The frame as it is when the page moves by this many pixels, some way, while it is exposed."""
+    angle = rng.uniform(0, np.pi)
+    if length_px <= 1:
+        return frame
+    reach = (length_px - 1) / 2
+    path = np.linspace(-reach, reach, 4 * length_px)
+    kernel = np.zeros((length_px, length_px), dtype=np.float32)
+    kernel[np.rint(reach + path * np.sin(angle)).astype(int), np.rint(reach + path * np.cos(angle)).astype(int)] = 1
+    total = cv2.filter2D(frame, cv2.CV_32F, kernel, borderType=cv2.BORDER_REPLICATE)
+    return (total.astype(np.int32) // int(kernel.sum())).astype(np.uint8)
 
 
 def _photograph(rng: np.random.Generator, lines: list[str], conditions: Conditions) -> np.ndarray:
@@ -136,9 +188,10 @@ def _photograph(rng: np.random.Generator, lines: list[str], conditions: Conditio
         borderValue=desk,
     )
     frame = cv2.GaussianBlur(frame, (0, 0), rng.uniform(*conditions.blur))
-    lit = frame.astype(np.float32) * _light(rng, conditions)
+    frame = _moved(rng, frame, int(rng.integers(conditions.motion_px[0], conditions.motion_px[1] + 1)))
+    lit = frame.astype(np.int32) * _light(rng, conditions) >> _LIGHT_BITS
     noise = rng.standard_normal(lit.shape, dtype=np.float32) * np.float32(rng.uniform(*conditions.noise))
-    return np.asarray(np.clip(lit + noise, 0, 255), dtype=np.uint8)
+    return np.asarray(np.clip(lit + np.rint(noise).astype(np.int32), 0, 255), dtype=np.uint8)
 
 
 class Camera(Source):
@@ -158,5 +211,5 @@ class Camera(Source):
         name = int.from_bytes(hashlib.sha256(self.content.encode()).digest()[:8], "big")
         rng = np.random.default_rng([name, self.seed])
         while True:
-            lines = page_lines(rng, LINES, CHARACTERS)
+            lines = page_lines(rng, conditions.lines, conditions.characters)
             yield Sample(payload={"image": _photograph(rng, lines, conditions)}, truth={"text": "\n".join(lines)})

@@ -1,6 +1,6 @@
-"""Engines that read a page: Tesseract, fast and soon confused; RapidOCR, slower and hard to confuse.
+"""Engines that read a page: Tesseract, fast and soon confused; RapidOCR, slow and hard to confuse; one, then the other.
 
-Only the engine that is asked for is loaded: a process with RapidOCR in it is more than twice as large.
+Only what is asked for is loaded: a process with RapidOCR in it is more than twice as large.
 """
 
 from __future__ import annotations
@@ -17,13 +17,16 @@ from circinus.operator import OperatorContext
 #: The provider that runs RapidOCR's networks on an NVIDIA accelerator.
 CUDA_PROVIDER = "CUDAExecutionProvider"
 
-ENGINES = ("tesseract", "rapidocr")
+ENGINES = ("tesseract", "cascade", "rapidocr")
 
-#: The longer side of what RapidOCR's detector sees. More took longer and found no more on these pages.
+#: The longer side of what RapidOCR's detector sees. More took longer and found no more, not even of small print.
 _DETECTOR_SIDE_PX = 320
 
 #: Boxes whose middles are nearer than this part of a box's height stand on one line.
 _SAME_LINE_RATIO = 0.6
+
+#: A page of whose words Tesseract is less sure than this, of 100, is read again.
+_TRUSTED_CONFIDENCE = 75
 
 
 class Engine(Protocol):
@@ -88,6 +91,24 @@ class RapidReader:
         del self._engine
 
 
+class Cascade:
+    """Tesseract for every page, then another engine for those of whose words Tesseract is not sure."""
+
+    def __init__(self, first: Tesseract, second: Engine) -> None:
+        self._first = first
+        self._second = second
+
+    def read(self, image: np.ndarray) -> str:
+        """The text of an image (height, width) of bytes, lines parted by newlines."""
+        text, confidence = self._first.read_with_confidence(image)
+        return text if confidence >= _TRUSTED_CONFIDENCE else self._second.read(image)
+
+    def close(self) -> None:
+        """Lets go of both engines."""
+        self._first.close()
+        self._second.close()
+
+
 def in_reading_order(boxes: Iterable[np.ndarray], texts: Iterable[str]) -> str:
     """Pieces of text joined: down the page, and from left to right on a line.
 
@@ -117,6 +138,8 @@ def open_engine(name: str, context: OperatorContext) -> Engine:
     match name:
         case "tesseract":
             return Tesseract()
+        case "cascade":
+            return Cascade(Tesseract(), RapidReader(context))
         case "rapidocr":
             return RapidReader(context)
         case _:

@@ -34,6 +34,7 @@ def _library() -> Any:
         ("TessBaseAPISetImage", None, [handle, ctypes.c_void_p, number, number, number, number]),
         ("TessBaseAPISetSourceResolution", None, [handle, number]),
         ("TessBaseAPIGetUTF8Text", ctypes.c_void_p, [handle]),
+        ("TessBaseAPIMeanTextConf", number, [handle]),
         ("TessDeleteText", None, [ctypes.c_void_p]),
         ("TessBaseAPIClear", None, [handle]),
         ("TessBaseAPIClearAdaptiveClassifier", None, [handle]),
@@ -69,6 +70,11 @@ class Tesseract:
 
     def read(self, image: np.ndarray) -> str:
         """The text of a grey image (height, width) of bytes; lines end in a newline."""
+        text, _ = self.read_with_confidence(image)
+        return text
+
+    def read_with_confidence(self, image: np.ndarray) -> tuple[str, int]:
+        """The text of a grey image, and how sure the engine is of its words in the mean, 0 to 100."""
         if self._handle is None:
             raise RuntimeError("the engine is closed")
         pixels = np.ascontiguousarray(image, dtype=np.uint8)
@@ -80,7 +86,8 @@ class Tesseract:
         library.TessBaseAPISetSourceResolution(handle, _DOTS_PER_INCH)
         address = library.TessBaseAPIGetUTF8Text(handle)
         try:
-            return ctypes.string_at(address).decode() if address else ""
+            text = ctypes.string_at(address).decode() if address else ""
+            return text, int(library.TessBaseAPIMeanTextConf(handle))
         finally:
             if address:
                 library.TessDeleteText(address)

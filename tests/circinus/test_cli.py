@@ -13,7 +13,7 @@ import yaml
 from fake_planner import FakePlanner, serve
 
 from circinus import errors
-from circinus.cli import plan as plan_command
+from circinus.cli import plugged
 from circinus.cli.main import main
 
 QUERIES = """\
@@ -277,7 +277,7 @@ class FakeEntry:
 def test_planning_from_files_is_handed_to_what_is_plugged_in(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(plan_command.metadata, "entry_points", lambda **_: (FakeEntry(),))
+    monkeypatch.setattr(plugged.metadata, "entry_points", lambda **_: (FakeEntry(),))
     assert run(capsys, "plan", "--offline", "case", "--report", "r.json") == (3, "case r.json json\n", "")
     assert run(capsys, "plan", "--offline", "case", "-o", "table") == (3, "case None table\n", "")
 
@@ -285,7 +285,7 @@ def test_planning_from_files_is_handed_to_what_is_plugged_in(
 def test_without_the_planner_it_says_what_to_install(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(plan_command.metadata, "entry_points", lambda **_: ())
+    monkeypatch.setattr(plugged.metadata, "entry_points", lambda **_: ())
     code, _, err = run(capsys, "plan", "--offline", "case")
     assert code == 1
     assert "pip install 'circinus[planner]'" in err
@@ -295,7 +295,7 @@ def test_a_fault_of_our_own_is_one_line(capsys: pytest.CaptureFixture[str], monk
     def broken(**_: object) -> None:
         raise ZeroDivisionError("division by zero")
 
-    monkeypatch.setattr(plan_command.metadata, "entry_points", broken)
+    monkeypatch.setattr(plugged.metadata, "entry_points", broken)
     code, _, err = run(capsys, "plan", "--offline", "case")
     assert code == 1
     assert err == (

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
+from circinus.operator import Operator, Scorer, Source
 from circinus.spec import pipeline as limits
 from circinus.spec.pipeline import parse_pipeline
 from circinus.spec.queries import parse_queries
 
+if TYPE_CHECKING:
+    import pytest
+
 TEXT = (Path(__file__).parents[2] / "docs/pipeline-format.md").read_text()
 
 
-def example(kind: str) -> str:
-    (found,) = re.findall(rf"```yaml {kind}\n(.*?)```", TEXT, re.DOTALL)
+def example(kind: str, language: str = "yaml") -> str:
+    (found,) = re.findall(rf"```{language} {kind}\n(.*?)```", TEXT, re.DOTALL)
     return str(found)
 
 
@@ -33,3 +40,25 @@ def test_the_queries_are_read_as_they_are_described() -> None:
 def test_the_limits_are_those_of_the_reader() -> None:
     for limit in (limits.MAX_CONFIGURATIONS, limits.MAX_SAMPLES, limits.MAX_HANG_MS, limits.MAX_KNOB_VALUES):
         assert f"{limit:,}" in TEXT
+
+
+def test_the_python_way_gives_what_the_file_gives(monkeypatch: pytest.MonkeyPatch) -> None:
+    classes = {"camera": (Source, ["Camera"]), "operators": (Operator, ["Find", "Track", "Read"])}
+    for name, (base, kinds) in {**classes, "score": (Scorer, ["CharacterAccuracy"])}.items():
+        module = ModuleType(name)
+        for kind in kinds:
+            setattr(module, kind, type(kind, (base,), {"__module__": name}))
+        monkeypatch.setitem(sys.modules, name, module)
+    found: dict[str, Any] = {}
+    exec(example("pipeline", "python"), found)
+    assert found["gate"].build() == parse_pipeline(example("pipeline"))
+
+
+def test_a_pipeline_is_extended_as_it_is_described(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "gate").mkdir()
+    (tmp_path / "gate/pipeline.yaml").write_text(example("pipeline"))
+    monkeypatch.chdir(tmp_path)
+    found: dict[str, Any] = {}
+    exec(example("extend", "python"), found)
+    assert [operator.id for operator in found["pipeline"].operators] == ["find", "track", "read", "correct"]
+    assert found["pipeline"].outputs == ("correct",)

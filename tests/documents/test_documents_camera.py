@@ -4,7 +4,7 @@ from itertools import islice
 
 import numpy as np
 import pytest
-from camera import CONDITIONS, FRAME_HEIGHT, FRAME_WIDTH, LINES, Camera
+from camera import CONDITIONS, FRAME_HEIGHT, FRAME_WIDTH, Camera
 from words import page_lines
 
 from circinus import payload
@@ -27,19 +27,49 @@ def test_other_seeds_and_other_contents_give_other_pages():
     assert len(texts) == 3 * len(CONDITIONS)
 
 
-def test_a_page_is_a_grey_frame_and_its_truth_is_text():
-    (page,) = pages("hard", 1, 1)
+def test_cameras_that_run_side_by_side_do_not_disturb_each_other():
+    dark, blurred = Camera("dark", 7).samples(), Camera("blurred", 7).samples()
+    taken = [next(source).payload for source in (dark, blurred, dark, blurred)]
+    assert payload.encode(taken[3]) == payload.encode(pages("blurred", 7)[1].payload)
+
+
+@pytest.mark.parametrize("content", sorted(CONDITIONS))
+def test_a_page_is_a_grey_frame_and_its_truth_is_text(content):
+    (page,) = pages(content, 1, 1)
     image = page.payload["image"]
     assert image.shape == (FRAME_HEIGHT, FRAME_WIDTH)
     assert image.dtype == np.uint8
-    assert len(page.truth["text"].splitlines()) == LINES
+    lines = page.truth["text"].splitlines()
+    assert len(lines) == CONDITIONS[content].lines
+    assert max(map(len, lines)) <= CONDITIONS[content].characters
 
 
-def test_hard_pages_are_darker_than_clean_ones():
-    brightness = {
-        content: np.mean([page.payload["image"].mean() for page in pages(content, 3, 4)]) for content in CONDITIONS
-    }
-    assert brightness["hard"] < 0.7 * brightness["clean"]
+def measured(content, measure):
+    return np.mean([measure(page) for page in pages(content, 3, 4)])
+
+
+def brightness(page):
+    return page.payload["image"].mean()
+
+
+def detail(page):
+    """How steep the steepest steps between neighbours are; the page's edge is among them."""
+    return np.percentile(np.abs(np.diff(page.payload["image"].astype(int), axis=1)), 99.5)
+
+
+def test_dark_pages_are_darker_than_all_others():
+    others = min(measured(content, brightness) for content in CONDITIONS if content != "dark")
+    assert measured("dark", brightness) < 0.8 * others
+
+
+def test_blurred_pages_have_softer_edges_than_clean_ones():
+    assert measured("blurred", detail) < 0.6 * measured("clean", detail)
+
+
+def test_small_print_has_more_text_on_a_page():
+    assert measured("small", lambda page: len(page.truth["text"])) > 1.5 * measured(
+        "clean", lambda page: len(page.truth["text"])
+    )
 
 
 def test_unknown_content_is_refused_by_name():
@@ -60,6 +90,6 @@ def test_lines_are_wrapped_between_words_and_bounded():
 
 def test_every_content_of_the_pipeline_can_be_photographed(bundle):
     pipeline = parse_pipeline((bundle / "pipeline.yaml").read_text(encoding="utf-8"))
-    assert [content.name for content in pipeline.contents] == ["clean", "hard"]
+    assert [content.name for content in pipeline.contents] == ["clean", "blurred", "dark", "small"]
     for content in pipeline.contents:
         assert pages(content.name, content.seed, 1)

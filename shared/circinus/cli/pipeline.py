@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from circinus.cli import exits, pipeline_check, pipeline_profile
+from circinus.cli import exits, pipeline_check, pipeline_export, pipeline_profile
 from circinus.cli.output import Output, emit, lines, table
 from circinus.cli.pipeline_check import FolderArgument
 from circinus.cli.progress import AddBars
@@ -20,6 +20,7 @@ app = typer.Typer(no_args_is_help=True, help="Pipelines: operators with knobs, f
 _COLUMNS = ("PIPELINE", "OPERATORS", "CONFIGURATIONS", "CONTENTS", "QUERIES", "BUNDLE")
 app.command("check")(pipeline_check.check)
 app.command("profile")(pipeline_profile.profile)
+app.command("export")(pipeline_export.export)
 
 
 @app.command("add")

@@ -205,21 +205,23 @@ class _Reader:
         return tuple(knobs)
 
     def _domain(self, node: yaml.Node, knob: str) -> tuple[KnobValue, ...]:
-        values: list[KnobValue] = []
+        written: list[tuple[yaml.Node, KnobValue]] = []
         for element in self.document.sequence(node, knob, at_least=1, at_most=MAX_KNOB_VALUES):
             value = self.document.scalar(element, f"{knob}: each value")
-            if value is None:
-                continue
             if isinstance(value, str) and len(value) > 200:
                 self.document.error(element, f"{knob}: a value has {len(value)} characters; the limit is 200")
-            elif value in values:
+            elif value is not None:
+                written.append((element, value))
+        # 1 among reals is 1.0: else the same setting would have two names.
+        numbers = all(isinstance(value, (int, float)) and not isinstance(value, bool) for _, value in written)
+        reals = numbers and any(isinstance(value, float) for _, value in written)
+        values: list[KnobValue] = []
+        for element, value in written:
+            settled = float(value) if reals else value
+            if settled in values:
                 self.document.error(element, f"{knob}: value {value!r} is repeated")
             else:
-                values.append(value)
-        # 1 among reals is 1.0: else the same setting would have two names.
-        numbers = all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in values)
-        if numbers and any(isinstance(value, float) for value in values):
-            return tuple(float(value) for value in values)
+                values.append(settled)
         return tuple(values)
 
     def _outputs(self, node: yaml.Node | None, operators: dict[str, _Operator]) -> list[tuple[str, yaml.Node]]:
