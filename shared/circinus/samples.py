@@ -1,7 +1,7 @@
 """Sample sets: the first items of a pipeline's source, with their truth.
 
 The source is the pipeline author's code: it runs in a process of its own (``python -m circinus.samples FOLDER
-CONTENT OUT``), so that neither its imports nor its crashes are the caller's. The same folder and content give the
+CONTENT COUNT OUT``), so that neither its imports nor its crashes are the caller's. The same folder and content give the
 same bytes, for ever: a sample set is addressed by its digest.
 """
 
@@ -38,6 +38,8 @@ _TAIL_CHARACTERS = 2_000
 async def generate(folder: Path, pipeline: Pipeline, content: ContentSpec, *, timeout_s: float = TIMEOUT_S) -> bytes:
     """The serialised SampleSet of one content, made by the folder's own source in a child process.
 
+    ``content`` may ask for more or fewer samples than the folder says.
+
     Raises:
         InvalidInput: there is no such source, or it can't be imported.
         CodeFailed: the source raises, ends too soon, or makes something that can't travel.
@@ -49,7 +51,7 @@ async def generate(folder: Path, pipeline: Pipeline, content: ContentSpec, *, ti
         with log.open("wb") as stream:
             process = await asyncio.create_subprocess_exec(
                 # -P: what lies in the caller's folder must not shadow the standard library.
-                *(sys.executable, "-P", "-m", "circinus.samples", str(folder), content.name, str(out)),
+                *(sys.executable, "-P", "-m", "circinus.samples", str(folder), content.name, str(content.samples), str(out)),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=stream,
                 stderr=stream,
@@ -94,9 +96,9 @@ def main(arguments: list[str]) -> int:
     if sys.platform == "linux":
         # An endless source must not outlive the command that asked for its samples.
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    folder, name, out = Path(arguments[0]).resolve(), arguments[1], Path(arguments[2])
+    folder, name, count, out = Path(arguments[0]).resolve(), arguments[1], int(arguments[2]), Path(arguments[3])
     try:
-        data = _make(folder, name)
+        data = _make(folder, name, count)
     except CircinusError as error:
         out.with_name(out.name + _ERROR_SUFFIX).write_text(
             json.dumps({"kind": type(error).__name__, "error": error.message}), encoding="utf-8"
@@ -106,7 +108,7 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def _make(folder: Path, name: str) -> bytes:
+def _make(folder: Path, name: str, count: int) -> bytes:
     from circinus.spec.folder import load_pipeline  # YAML is not the agent's, and it may use this module's neighbours.
 
     pipeline = load_pipeline(folder)
@@ -117,14 +119,14 @@ def _make(folder: Path, name: str) -> bytes:
     sample_set = types_pb2.SampleSet(pipeline_id=pipeline.id, content=name)
     size_bytes = 0
     items = iter(_calling(folder, "samples()", source.samples))
-    for index in range(content.samples):
+    for index in range(count):
         message = types_pb2.Sample(warmup=content.warmup)
         for number in range(content.items):
             what = f"item {number} of sample {index}" if content.items > 1 else f"sample {index}"
             item = _calling(folder, what, lambda: next(items, None))
             if item is None:
                 raise CodeFailed(
-                    f"source {pipeline.source} ended after {index} samples; {content.samples} are asked for"
+                    f"source {pipeline.source} ended after {index} samples; {count} are asked for"
                 )
             message.items.append(_message(folder, what, item))
             size_bytes += message.items[-1].ByteSize()
