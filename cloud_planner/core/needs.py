@@ -1,13 +1,14 @@
 """What must be profiled before queries can be planned, and which queries wait for what. PURE.
 
 Accuracy is measured once for a pipeline's content, on the fastest class there is (it depends on the configuration
-alone); the same run gives that class its times. Every other class that a query could use needs times of a few
-samples. Only what is missing is asked for, so a profile that was broken off goes on where it stopped.
+alone); the same run gives that class its times. Then every other class that a query could use needs times of a few
+samples, of those configurations that are accurate enough for one of the queries. Only what is missing is asked for, so
+a profile that was broken off goes on where it stopped.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 
 from circinus.model.device import Device, DeviceClass, DeviceId, Digest
@@ -15,6 +16,7 @@ from circinus.model.pipeline import Configuration, ContentRef, PipelineId, Regis
 from circinus.model.profile import ProfileTable
 from circinus.model.query import Query, QueryId
 from cloud_planner.core.decompose import Fleet, reachable, usable_devices
+from cloud_planner.core.profiles import accuracy
 
 #: Bundle, content, class: what one profile run is about.
 ProfileKey = tuple[Digest, Digest, DeviceClass]
@@ -154,6 +156,7 @@ def _failure(bundle_digest: Digest, content_digest: Digest, circumstances: Circu
 
 def _needs(fleet: Fleet, queries: Sequence[Query], circumstances: Circumstances) -> tuple[ProfileNeed, ...]:
     usable: dict[tuple[PipelineId, str], dict[DeviceId, Device]] = {}
+    least_ratio: dict[tuple[PipelineId, str], float] = {}
     order: list[Query] = []
     for query in queries:
         registered, _ = bound(fleet, query)
@@ -164,6 +167,8 @@ def _needs(fleet: Fleet, queries: Sequence[Query], circumstances: Circumstances)
         if key not in usable:
             usable[key] = {}
             order.append(query)
+        bound_ratio = query.slo.accuracy_ratio or 0.0
+        least_ratio[key] = min(least_ratio.get(key, bound_ratio), bound_ratio)
         usable[key].update((device.id, device) for device in usable_devices(fleet.devices, query, registered))
     found: list[ProfileNeed] = []
     for query in order:
@@ -174,7 +179,8 @@ def _needs(fleet: Fleet, queries: Sequence[Query], circumstances: Circumstances)
             if device.id in circumstances.connected
             and (registered.bundle_digest, content.digest, device.device_class) not in circumstances.failures
         ]
-        found.extend(_content_needs(fleet, registered, content, candidates, circumstances.policy))
+        least = least_ratio[query.pipeline_id, query.content]
+        found.extend(_content_needs(fleet, registered, content, candidates, least, circumstances.policy))
     # Accuracy first: nothing can be planned without, and its run gives the times of one class, too.
     return tuple(sorted(found, key=lambda need: not need.score))
 
@@ -184,30 +190,43 @@ def _content_needs(
     registered: RegisteredPipeline,
     content: ContentRef,
     devices: Sequence[Device],
+    least_ratio: float,
     policy: ProfilePolicy,
 ) -> list[ProfileNeed]:
-    """The missing runs for one content, each on the first device of its class by speed, cores and id."""
+    """The missing runs for one content, each on the first device of its class by speed, cores and id.
+
+    ``least_ratio``: the lowest accuracy bound of its queries.
+    """
     ranked = sorted(devices, key=lambda device: (-device.speed_ratio, -device.cores, device.id))
     by_class: dict[DeviceClass, Device] = {}
     for device in ranked:
         by_class.setdefault(device.device_class, device)
+    if not ranked:
+        return []
     table = fleet.tables.get((registered.bundle_digest, content.digest))
+    missing = _missing_scores(registered, table, range(min(policy.score_samples, content.samples)))
+    if missing is not None:
+        # What is worth timing elsewhere shows when all have scores.
+        return [_need(registered, content, ranked[0], missing, policy, score=True)]
+    worth = _accurate(registered, table, least_ratio)
     found = []
-    scored_class: DeviceClass | None = None
-    if ranked:
-        wanted = range(min(policy.score_samples, content.samples))
-        missing = _missing_scores(registered, table, wanted)
-        if missing is not None:
-            fastest = ranked[0]
-            scored_class = fastest.device_class
-            found.append(_need(registered, content, fastest, missing, policy, score=True))
     for device_class, device in sorted(by_class.items()):
-        if device_class == scored_class:
-            continue
-        missing = _missing_times(registered, table, device_class, range(min(policy.time_samples, content.samples)))
+        wanted = range(min(policy.time_samples, content.samples))
+        missing = _missing_times(registered, table, device_class, worth, wanted)
         if missing is not None:
             found.append(_need(registered, content, device, missing, policy, score=False))
     return found
+
+
+def _accurate(registered: RegisteredPipeline, table: ProfileTable | None, least_ratio: float) -> frozenset[str]:
+    """Keys of the configurations whose accuracy is surely at the bound or above it: no other one is ever planned."""
+    scores = table.scores if table is not None else {}
+    count = registered.pipeline.configuration_count
+    return frozenset(
+        key
+        for key, by_sample in scores.items()
+        if by_sample and accuracy(by_sample, configurations=count).bounds.low >= least_ratio
+    )
 
 
 Missing = tuple[tuple[Configuration, ...], tuple[int, ...]]
@@ -240,11 +259,15 @@ def _missing_scores(
     registered: RegisteredPipeline, table: ProfileTable | None, wanted: Sequence[int]
 ) -> Missing | None:
     scores = table.scores if table is not None else {}
-    return _missing(registered, {key: set(by_sample) for key, by_sample in scores.items()}, wanted)
+    return _missing(registered, {key: set(by_sample) for key, by_sample in scores.items()}, None, wanted)
 
 
 def _missing_times(
-    registered: RegisteredPipeline, table: ProfileTable | None, device_class: DeviceClass, wanted: Sequence[int]
+    registered: RegisteredPipeline,
+    table: ProfileTable | None,
+    device_class: DeviceClass,
+    worth: Set[str],
+    wanted: Sequence[int],
 ) -> Missing | None:
     profiles = table.times.get(device_class, ()) if table is not None else ()
     operators = {operator.id for operator in registered.pipeline.operators}
@@ -256,15 +279,23 @@ def _missing_times(
         }
         for profile in profiles
     }
-    return _missing(registered, measured, wanted)
+    return _missing(registered, measured, worth, wanted)
 
 
-def _missing(registered: RegisteredPipeline, there: Mapping[str, set[int]], wanted: Sequence[int]) -> Missing | None:
-    """Configurations that lack a sample, and every sample that one of them lacks; None: all is there."""
+def _missing(
+    registered: RegisteredPipeline, there: Mapping[str, set[int]], worth: Set[str] | None, wanted: Sequence[int]
+) -> Missing | None:
+    """Configurations that lack a sample, and every sample that one of them lacks; None: all is there.
+
+    ``worth`` are the keys of those that count, None for all.
+    """
     configurations: list[Configuration] = []
     indices: set[int] = set()
     for configuration in registered.pipeline.configurations():
-        lacking = set(wanted) - there.get(configuration_key(configuration), set())
+        key = configuration_key(configuration)
+        if worth is not None and key not in worth:
+            continue
+        lacking = set(wanted) - there.get(key, set())
         if lacking:
             configurations.append(configuration)
             indices |= lacking

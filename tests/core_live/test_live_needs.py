@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 from live_values import BUNDLE, CONTENT, ENVIRONMENT, device, fleet, pipeline, query, table
 
 from cloud_planner.core.needs import Circumstances, ProfilePolicy, assess
@@ -15,13 +17,34 @@ def judged(found, *, queries=None, connected=("camera", "cloud"), **changes):
 
 def test_accuracy_comes_first_and_from_the_fastest_class():
     found = judged(fleet(CAMERA, CLOUD, tables=EMPTY))
-    scored, timed = found.needs
+    (scored,) = found.needs
     assert (scored.device_id, scored.score, scored.parallelism) == ("cloud", True, 2)
     assert scored.sample_indices == (0, 1, 2)
     assert len(scored.configurations) == 4
-    assert (timed.device_id, timed.score, timed.parallelism, timed.sample_indices) == ("camera", False, 2, (0, 1))
     assert list(found.profiling) == ["q"]
     assert found.plannable == ()
+
+
+def test_with_all_scores_every_other_class_is_timed_on_a_few_samples():
+    found = judged(fleet(CAMERA, CLOUD, tables=table(pipeline(), classes=("fast",))))
+    (timed,) = found.needs
+    assert (timed.device_id, timed.score, timed.parallelism, timed.sample_indices) == ("camera", False, 2, (0, 1))
+    assert len(timed.configurations) == 4
+    assert list(found.profiling) == ["q"]
+
+
+def test_what_is_not_accurate_enough_for_any_query_is_not_timed():
+    known = table(pipeline(), classes=("fast",))
+    good, *bad = known.scores
+    scores = {good: known.scores[good], **{key: dict.fromkeys(range(4), 0.3) for key in bad}}
+    tables = replace(known, scores=scores)
+    for bounds, timed in (((0.95, 0.6), 1), ((0.95, None), 4), ((0.95, 0.99), 0)):
+        queries = [query(f"q{number}", accuracy_ratio=bound) for number, bound in enumerate(bounds)]
+        needs = judged(fleet(CAMERA, CLOUD, tables=tables), queries=queries).needs
+        assert sum(len(need.configurations) for need in needs) == timed
+    # Of a query that nothing is accurate enough for, the plan says so.
+    nothing = judged(fleet(CAMERA, CLOUD, tables=tables), queries=[query(accuracy_ratio=0.99)])
+    assert [entry.id for entry in nothing.plannable] == ["q"]
 
 
 def test_nothing_is_asked_for_twice():
@@ -32,9 +55,8 @@ def test_nothing_is_asked_for_twice():
 
 def test_only_what_is_missing_is_asked_for():
     partial = table(pipeline(), classes=("fast",), samples=1)
-    scored, timed = judged(fleet(CAMERA, CLOUD, tables=partial)).needs
+    (scored,) = judged(fleet(CAMERA, CLOUD, tables=partial)).needs
     assert scored.sample_indices == (1, 2)
-    assert timed.device_class == "slow"
 
 
 def test_another_class_is_profiled_while_a_query_is_served():
@@ -48,7 +70,7 @@ def test_two_devices_of_a_class_are_profiled_once_and_queries_share():
     twin = device("cloud-2", data_address="c:2", cores=1.0)
     camera = device("camera", device_class="slow", speed_ratio=0.25, links=["cloud", "cloud-2"])
     found = judged(
-        fleet(camera, CLOUD, twin, tables=EMPTY),
+        fleet(camera, CLOUD, twin, tables=table(pipeline(), classes=())),
         queries=[query("a"), query("b")],
         connected=("camera", "cloud", "cloud-2"),
     )
