@@ -1,4 +1,4 @@
-# The same steps as scripts/test, one by one. `scripts/setup planner,cli,examples,dev` makes .venv first.
+# The same steps as scripts/test, one by one. `scripts/setup planner,cli,examples,plots,dev` makes .venv first.
 PATH := $(CURDIR)/.venv/bin:$(PATH)
 SHELL := /bin/sh
 
