@@ -7,7 +7,7 @@ import math
 from datetime import timedelta
 
 from circinus.clock import Clock
-from circinus.errors import InvalidInput, TooLarge
+from circinus.errors import InvalidInput
 from circinus.events import warning
 from circinus.model.device import DeviceId
 from circinus.v1 import control_pb2, types_pb2
@@ -99,8 +99,7 @@ def _check_query_window(window: types_pb2.QueryWindow) -> None:
     check.number("telemetry.queries.duration_s", window.duration_s, high=86_400.0)
     check.number("telemetry.queries.on_time_score_sum", window.on_time_score_sum)
     check.size("telemetry.queries.latencies_ms", window.latencies_ms, _MAX_LATENCIES)
-    if len(window.scores_ratio) > len(window.latencies_ms):
-        raise TooLarge("telemetry.queries.scores_ratio: there are more scores than latencies")
+    check.size("telemetry.queries.scores_ratio", window.scores_ratio, _MAX_LATENCIES)
     for by_cause in (window.dropped_by_cause, window.failed_by_cause):
         check.size("telemetry.queries causes", by_cause, _MAX_CAUSES)
         for cause in by_cause:

@@ -241,9 +241,8 @@ class Serving:
 
     def _settle(self, ended: Ended) -> None:
         runner = self._units.source(ended.emission.source_key)
-        if runner is None:
-            self._windows.ended(ended, None)
-        else:
+        self._windows.ended(ended)
+        if runner is not None:
             runner.settle(ended)
 
     def _link_to(self, peer: DeviceId) -> PeerLink:

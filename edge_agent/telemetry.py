@@ -1,9 +1,9 @@
 """Windows of what was served: one per query (at its source device) and per operator (where it runs).
 
-An item counts in the window in which its outcome is recorded, an emission in the window in which it happens.
-Generations are those of the items. Latencies are raw, at most MAX_LATENCIES a window: when a window is full,
-every other one is let go and from then on only every 2nd, 4th ... is kept, so that what stays is spread evenly
-over the window.
+An item counts in the window in which its outcome is recorded, an emission in the window in which it happens, a score in
+the one in which it becomes known. Generations are those of the items. Latencies are raw, at most MAX_LATENCIES a
+window: when a window is full, every other one is let go and from then on only every 2nd, 4th ... is kept, so that what
+stays is spread evenly over the window. Scores likewise.
 """
 
 from __future__ import annotations
@@ -20,29 +20,25 @@ from circinus.model.query import QueryId
 from circinus.v1 import types_pb2
 from edge_agent.dataplane.book import Ended, Ending
 
-#: Latencies (and scores) that one window holds at most.
+#: Latencies, and scores, that one window holds at most.
 MAX_LATENCIES = 2000
 
 
 @dataclass(slots=True)
 class _Thinned:
-    """Latencies and scores, thinned evenly when there are too many."""
+    """Figures, thinned evenly when there are too many."""
 
-    latencies_ms: list[float] = field(default_factory=list)
-    scores_ratio: list[float] = field(default_factory=list)
+    values: list[float] = field(default_factory=list)
     stride: int = 1
     seen: int = 0
 
-    def add(self, latency_ms: float, score_ratio: float | None) -> None:
+    def add(self, value: float) -> None:
         if self.seen % self.stride == 0:
-            if len(self.latencies_ms) >= MAX_LATENCIES:
-                self.latencies_ms = self.latencies_ms[::2]
-                self.scores_ratio = self.scores_ratio[::2]
+            if len(self.values) >= MAX_LATENCIES:
+                self.values = self.values[::2]
                 self.stride *= 2
             if self.seen % self.stride == 0:
-                self.latencies_ms.append(latency_ms)
-                if score_ratio is not None:
-                    self.scores_ratio.append(score_ratio)
+                self.values.append(value)
         self.seen += 1
 
 
@@ -53,8 +49,10 @@ class _QueryCounts:
     late: int = 0
     dropped: Counter[str] = field(default_factory=Counter)
     failed: Counter[str] = field(default_factory=Counter)
-    thinned: _Thinned = field(default_factory=_Thinned)
+    latencies_ms: _Thinned = field(default_factory=_Thinned)
+    scores_ratio: _Thinned = field(default_factory=_Thinned)
     on_time_score_sum: float = 0.0
+    on_time_scored: int = 0
 
 
 @dataclass(slots=True)
@@ -91,8 +89,8 @@ class Windows:
         """The query is served here: its window is sent even when nothing happened in it."""
         self._query(query_id, generation)
 
-    def ended(self, ended: Ended, score_ratio: float | None) -> None:
-        """An item's outcome. ``score_ratio`` None: the pipeline has no scorer."""
+    def ended(self, ended: Ended) -> None:
+        """An item's outcome."""
         counts = self._query(ended.emission.query_id, ended.emission.generation)
         if ended.ending is Ending.DROPPED:
             counts.dropped[ended.cause] += 1
@@ -100,12 +98,19 @@ class Windows:
         if ended.ending is Ending.FAILED:
             counts.failed[ended.cause] += 1
             return
-        counts.thinned.add(ended.latency_ms, score_ratio)
+        counts.latencies_ms.add(ended.latency_ms)
         if ended.ending is Ending.ANSWERED:
             counts.answered += 1
-            counts.on_time_score_sum += score_ratio or 0.0
         else:
             counts.late += 1
+
+    def scored(self, ended: Ended, score_ratio: float) -> None:
+        """The score of an item that was answered, in time or late."""
+        counts = self._query(ended.emission.query_id, ended.emission.generation)
+        counts.scores_ratio.add(score_ratio)
+        if ended.ending is Ending.ANSWERED:
+            counts.on_time_score_sum += score_ratio
+            counts.on_time_scored += 1
 
     def queued(self, place: _OperatorPlace, queue_ms: float) -> None:
         """An item waited so long for a replica, which has it now."""
@@ -166,9 +171,10 @@ def _query_window(
         late=counts.late,
         dropped_by_cause=dict(counts.dropped),
         failed_by_cause=dict(counts.failed),
-        latencies_ms=counts.thinned.latencies_ms,
-        scores_ratio=counts.thinned.scores_ratio,
+        latencies_ms=counts.latencies_ms.values,
+        scores_ratio=counts.scores_ratio.values,
         on_time_score_sum=counts.on_time_score_sum,
+        on_time_scored=counts.on_time_scored,
     )
     window.start.FromDatetime(start)
     return window

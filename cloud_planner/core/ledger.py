@@ -17,7 +17,7 @@ class Observed:
 
     Every emitted item ends as answered, late, dropped or failed; ``causes`` counts the last two by their cause.
     Percentiles are of answered and late items (nearest rank; 0 without any). ``item_goodput_per_s`` is weightless:
-    scores of the items answered in time, or their number where nothing is scored, per second.
+    the number of items answered in time times their mean score, where anything is scored, per second.
     """
 
     duration_s: float
@@ -46,6 +46,7 @@ class _Sums:
     latencies_ms: list[float] = field(default_factory=list)
     scores_ratio: list[float] = field(default_factory=list)
     on_time_score: float = 0.0
+    on_time_scored: int = 0
 
 
 def observed(windows: Iterable[types_pb2.QueryWindow]) -> dict[QueryId, Observed]:
@@ -65,13 +66,15 @@ def observed(windows: Iterable[types_pb2.QueryWindow]) -> dict[QueryId, Observed
         entry.latencies_ms.extend(window.latencies_ms)
         entry.scores_ratio.extend(window.scores_ratio)
         entry.on_time_score += window.on_time_score_sum
+        entry.on_time_scored += window.on_time_scored
     return {query_id: _observed(entry) for query_id, entry in sums.items()}
 
 
 def _observed(sums: _Sums) -> Observed:
     latencies_ms = sorted(sums.latencies_ms)
     scored = len(sums.scores_ratio)
-    right = sums.on_time_score if scored else float(sums.answered)
+    # Scores may become known in another window than outcomes: their mean stands for all.
+    mean_ratio = sums.on_time_score / sums.on_time_scored if sums.on_time_scored else 0.0 if scored else 1.0
     return Observed(
         duration_s=sums.duration_s,
         emitted=sums.emitted,
@@ -84,7 +87,7 @@ def _observed(sums: _Sums) -> Observed:
         latency_p95_ms=_rank(latencies_ms, 0.95),
         accuracy_ratio=sum(sums.scores_ratio) / scored if scored else None,
         scored=scored,
-        item_goodput_per_s=right / sums.duration_s if sums.duration_s > 0.0 else 0.0,
+        item_goodput_per_s=sums.answered * mean_ratio / sums.duration_s if sums.duration_s > 0.0 else 0.0,
     )
 
 

@@ -107,7 +107,7 @@ class SourceRunner:
         return reply.emitted.payload
 
     def settle(self, ended: Ended) -> None:
-        """Takes an item's outcome: has the answer scored, then records it."""
+        """Takes an item's outcome: has the answer scored, and records that."""
         self._unscored.append(ended)
         if len(self._unscored) > _MAX_UNSCORED:
             self._record(self._unscored.popleft(), None)
@@ -169,11 +169,9 @@ class SourceRunner:
         self._pending.clear()
 
     def _record(self, ended: Ended, score_ratio: float | None) -> None:
-        if not self.spec.scorer_entry_point or ended.ending not in (Ending.ANSWERED, Ending.LATE):
-            self._windows.ended(ended, None)
-        else:
+        if self.spec.scorer_entry_point and ended.ending in (Ending.ANSWERED, Ending.LATE):
             # An answer that nobody can judge counts as wrong.
-            self._windows.ended(ended, 0.0 if score_ratio is None else score_ratio)
+            self._windows.scored(ended, 0.0 if score_ratio is None else score_ratio)
 
 
 class Emitter:

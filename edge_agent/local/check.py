@@ -11,15 +11,14 @@ import json
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean
-from typing import Any
+from typing import Any, TypeVar
 
-from circinus import bundle, samples
 from circinus.errors import CircinusError, CodeFailed, Internal, TimedOut, Violation
-from circinus.model.pipeline import Configuration, Pipeline, State, configuration_key
+from circinus.model.pipeline import Configuration, Pipeline, State
 from circinus.spec.errors import SpecError, SpecErrors
 from circinus.spec.folder import PIPELINE_FILE
 from edge_agent.child import end_group
@@ -29,8 +28,13 @@ from edge_agent.profile_child import child_variables
 
 #: For all that one child does; an operator that hangs is noticed long before.
 TIMEOUT_S = 600.0
-_TAIL_CHARACTERS = 2_000
+#: For a source to make its few samples.
+SAMPLES_TIMEOUT_S = 120.0
+_LAST_LINES = 3
 _LINE_BYTES = 16 * 1024 * 1024
+
+A = TypeVar("A")
+B = TypeVar("B")
 
 CHEAPEST, DEAREST = "cheapest", "dearest"
 
@@ -83,18 +87,21 @@ class _Found:
     problems: list[Mapping[str, Any]] = field(default_factory=list)
     runs: list[Mapping[str, Any]] = field(default_factory=list)
     doing: str = ""
+    entry_point: str = ""
 
     def note(self, document: Mapping[str, Any]) -> None:
         """One thing more that it said."""
         match document["event"]:
+            case "definitions":
+                self.definitions = document["definitions"]
             case "configurations":
-                self.configurations, self.definitions = document["configurations"], document["definitions"]
+                self.configurations = document["configurations"]
             case "problem":
                 self.problems.append(document)
             case "run":
                 self.runs.append(document)
-            case "trial":
-                self.doing = configuration_key(document["configuration"])
+            case "doing":
+                self.doing, self.entry_point = document["what"], document["entry_point"]
 
 
 async def check(folder: Path, *, count: int = 1, on_progress: Callable[[str], None] = lambda _: None) -> CheckReport:
@@ -111,18 +118,16 @@ async def check(folder: Path, *, count: int = 1, on_progress: Callable[[str], No
         scratch = Path(name)
         unpacked = await unpack(folder, scratch / "bundle")
         pipeline = unpacked.pipeline
-        contents = choose_contents(pipeline, (), count)
+        # Of what is run once only, nobody could say whether it depends on what ran before.
+        contents = choose_contents(pipeline, (), max(count, 2) if len(pipeline.contents) == 1 else count)
         children = _Children(folder, unpacked, scratch)
-        imported, made = await asyncio.gather(
-            children.run("imports"), make_samples(folder, pipeline, contents, scratch), return_exceptions=True
-        )
         # A source can't make samples where the code can't be imported: then that is what is wrong.
-        if isinstance(imported, BaseException):
-            raise imported
-        if isinstance(made, BaseException):
-            raise made
+        imported, made = await _both(
+            children.run("imports"),
+            make_samples(folder, unpacked.located, contents, scratch, timeout_s=SAMPLES_TIMEOUT_S),
+        )
         on_progress("running each of the knobs' values")
-        (first, _) = await asyncio.gather(children.run("first", made), _repeat(folder, pipeline, made[0]))
+        first, _ = await _both(children.run("first", made), _repeat(folder, unpacked, imported, made[0], scratch))
         on_progress("running it again in another process")
         second = await children.run("second", made, configurations=first.configurations, reverse=True)
     _compare(folder, unpacked, first, second)
@@ -136,6 +141,16 @@ async def check(folder: Path, *, count: int = 1, on_progress: Callable[[str], No
         notes=tuple(_notes(pipeline)),
         elapsed_s=time.monotonic() - started_s,
     )
+
+
+async def _both(one: Coroutine[Any, Any, A], other: Coroutine[Any, Any, B]) -> tuple[A, B]:
+    """Both at once; if both fail, the one's error. Neither is left running."""
+    first, second = await asyncio.gather(one, other, return_exceptions=True)
+    if isinstance(first, BaseException):
+        raise first
+    if isinstance(second, BaseException):
+        raise second
+    return first, second
 
 
 class _Children:
@@ -177,9 +192,12 @@ class _Children:
         }
         path = self._scratch / f"{name}.json"
         path.write_text(json.dumps(request), encoding="utf-8")
-        found = await _listen(path, hash_seed=str(1 + reverse))
+        found, died = await _listen(path, hash_seed=str(1 + reverse))
         if found.problems:
             raise self._error(found.problems)
+        if died:
+            file, line = found.definitions.get(found.entry_point, ("", 0))
+            raise failed([located(self._folder, self._unpacked, file, line, found.entry_point).of(died)])
         return found
 
     def _error(self, problems: Sequence[Mapping[str, Any]]) -> CircinusError:
@@ -219,7 +237,8 @@ def failed(errors: Sequence[SpecError]) -> CodeFailed:
     return CodeFailed("\n".join(str(error) for error in ordered), violations)
 
 
-async def _listen(request: Path, hash_seed: str) -> _Found:
+async def _listen(request: Path, hash_seed: str) -> tuple[_Found, str]:
+    """What a child says from start to end, and what it died of; empty: it did not."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-P", "-m", "edge_agent.local.check_process", str(request)),
         stdin=asyncio.subprocess.DEVNULL,
@@ -241,35 +260,42 @@ async def _listen(request: Path, hash_seed: str) -> _Found:
                 done = document["event"] == "done"
                 found.note(document)
             await process.wait()
-            said = (await words).decode(errors="replace")[-_TAIL_CHARACTERS:].strip()
+            said = (await words).decode(errors="replace")
     except TimeoutError:
         raise TimedOut(
-            f"the check took over {TIMEOUT_S:g} s; lower the number of samples, or the operators' times"
+            f"the check took over {TIMEOUT_S:g} s, at last with {found.doing}; lower the number of samples, or the "
+            "operators' times"
         ) from None
     finally:
         words.cancel()
         await end_group(process)
-    if not done and not found.problems:
-        code = process.returncode or 0
-        died = f"signal {-code}" if code < 0 else f"exit status {code}"
-        at = f" in {found.doing}" if found.doing else ""
-        raise CodeFailed(f"the process that runs the operators died{at} ({died})" + (f":\n{said}" if said else ""))
-    return found
+    return found, "" if done else _death(process.returncode or 0, found, said)
 
 
-async def _repeat(folder: Path, pipeline: Pipeline, made: SampleFile) -> None:
+def _death(code: int, found: _Found, said: str) -> str:
+    """What a child died of, with its last words."""
+    how = f"signal {-code}" if code < 0 else f"exit status {code}"
+    last = [line.strip() for line in said.splitlines() if line.strip()][-_LAST_LINES:]
+    return f"{found.doing} ended the process ({how})" + (f": {'; '.join(last)}" if last else "")
+
+
+async def _repeat(folder: Path, unpacked: Unpacked, found: _Found, made: SampleFile, scratch: Path) -> None:
     """Whether the source makes the same samples again.
 
     Raises:
         CodeFailed: it does not.
     """
-    again = await samples.generate(folder, pipeline, made.content)
-    if bundle.digest_of(again) != made.digest:
-        raise CodeFailed(
-            f"{folder / PIPELINE_FILE}: source {pipeline.source} made other samples of content "
-            f"{made.content.name!r} the second time: they may depend on content and seed only, not on time, memory "
-            "addresses or global randomness"
+    pipeline = unpacked.pipeline
+    into = scratch / "again"
+    into.mkdir()
+    (again,) = await make_samples(folder, unpacked.located, (made.content,), into, timeout_s=SAMPLES_TIMEOUT_S)
+    if again.digest != made.digest:
+        file, line = found.definitions.get(pipeline.source, ("", 0))
+        error = located(folder, unpacked, file, line, pipeline.source).of(
+            f"source {pipeline.source} made other samples of content {made.content.name!r} the second time: they may "
+            "depend on content and seed only, not on time, memory addresses or global randomness"
         )
+        raise failed([error])
 
 
 def _compare(folder: Path, unpacked: Unpacked, first: _Found, second: _Found) -> None:

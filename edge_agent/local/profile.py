@@ -108,7 +108,7 @@ async def profile(
                 f"{MAX_CONFIGURATIONS:,} are profiled one by one: take values off its knobs"
             )
         on_note("making samples")
-        made = await make_samples(folder, pipeline, choose_contents(pipeline, contents, count), scratch)
+        made = await make_samples(folder, unpacked.located, choose_contents(pipeline, contents, count), scratch)
         run = _Run(unpacked, made, scratch, ResultsFile(into / RESULTS_NAME), parallelism, on_progress)
         results = run.resume(on_note)
         if not results.memory_bytes:

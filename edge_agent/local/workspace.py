@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from circinus import bundle, samples
-from circinus.errors import InvalidInput
+from circinus.errors import CodeFailed, InvalidInput, TimedOut, TooLarge, Violation
 from circinus.model.device import Digest
 from circinus.model.pipeline import ContentSpec, Pipeline
-from circinus.spec.folder import load_located
+from circinus.spec.folder import PIPELINE_FILE, load_located
 from circinus.spec.pipeline import LocatedPipeline
 
 #: Sources that make samples side by side.
@@ -45,11 +45,13 @@ async def unpack(folder: Path, into: Path) -> Unpacked:
     """Reads and packs a pipeline's folder, and unpacks the bundle.
 
     Raises:
-        InvalidInput: the folder's files are wrong.
-        TooLarge: the bundle is.
+        InvalidInput: the folder's files are wrong, or too large.
     """
     located = await asyncio.to_thread(load_located, folder)
-    packed = await asyncio.to_thread(bundle.pack_folder, folder, located.pipeline)
+    try:
+        packed = await asyncio.to_thread(bundle.pack_folder, folder, located.pipeline)
+    except TooLarge as error:
+        raise InvalidInput(error.message) from error
     await asyncio.to_thread(bundle.extract, packed, into)
     return Unpacked(located=located, folder=into, digest=bundle.digest_of(packed))
 
@@ -69,9 +71,14 @@ def choose_contents(pipeline: Pipeline, names: Sequence[str], count: int | None)
 
 
 async def make_samples(
-    folder: Path, pipeline: Pipeline, contents: Iterable[ContentSpec], into: Path
+    folder: Path,
+    located: LocatedPipeline,
+    contents: Iterable[ContentSpec],
+    into: Path,
+    *,
+    timeout_s: float = samples.TIMEOUT_S,
 ) -> tuple[SampleFile, ...]:
-    """Has a folder's source make the samples of contents, each into a file.
+    """Has a folder's source make the samples of contents, each into a file, each within ``timeout_s``.
 
     Raises:
         InvalidInput: the source can't be imported.
@@ -82,7 +89,7 @@ async def make_samples(
 
     async def make(content: ContentSpec) -> SampleFile:
         async with turns:
-            data = await samples.generate(folder, pipeline, content)
+            data = await samples.generate(folder, located.pipeline, content, timeout_s=timeout_s)
         path = into / f"{content.name}.samples"
         await asyncio.to_thread(path.write_bytes, data)
         return SampleFile(content=content, digest=bundle.digest_of(data), path=path)
@@ -92,5 +99,16 @@ async def make_samples(
             making = [group.create_task(make(content)) for content in contents]
     except ExceptionGroup as failures:
         # All contents come of one source: what is wrong with it is said once.
-        raise failures.exceptions[0] from None
+        raise _placed(failures.exceptions[0], folder, located) from None
     return tuple(task.result() for task in making)
+
+
+def _placed(error: Exception, folder: Path, located: LocatedPipeline) -> Exception:
+    """The error with a place: where pipeline.yaml names the source, if none is known in the source itself."""
+    if not isinstance(error, (CodeFailed, TimedOut)) or (isinstance(error, CodeFailed) and error.violations):
+        return error
+    line = dict(located.entry_point_lines).get(located.pipeline.source, 0)
+    place = f"{folder / PIPELINE_FILE}:{line}"
+    if isinstance(error, TimedOut):
+        return TimedOut(f"{place}: {error.message}")
+    return CodeFailed(f"{place}: {error.message}", (Violation(field=place, message=error.message),))

@@ -231,13 +231,15 @@ def test_windows_count_each_item_once_and_start_anew_when_taken() -> None:
     for number, verdict in ((1, Verdict.ANSWERED), (2, Verdict.ANSWERED), (3, Verdict.DROPPED)):
         ended = book.record(outcome(f"r{number}", verdict=verdict), 0.1)
         assert ended is not None
-        windows.ended(ended, 0.5)
+        windows.ended(ended)
+        if verdict is Verdict.ANSWERED:
+            windows.scored(ended, 0.5)
     clock.passed_s += 2.0
     (window,), _ = windows.take()
     assert (window.emitted, window.answered, window.late, window.duration_s) == (3, 1, 1, 2.0)
     assert dict(window.dropped_by_cause) == {"queue_full": 1}
     assert list(window.scores_ratio) == [0.5, 0.5]
-    assert window.on_time_score_sum == 0.5
+    assert (window.on_time_score_sum, window.on_time_scored) == (0.5, 1)
     assert windows.take() == ([], [])
 
 
@@ -248,7 +250,8 @@ def test_a_full_window_is_thinned_evenly() -> None:
         book.emit(emission("r", -float(number), outputs=(OperatorId("a"),)))
         ended = book.record(outcome("r"), 0.0)
         assert ended is not None
-        windows.ended(ended, 1.0)
+        windows.ended(ended)
+        windows.scored(ended, 1.0)
     (window,), _ = windows.take()
     assert window.answered == count
     assert len(window.latencies_ms) == len(window.scores_ratio) <= MAX_LATENCIES

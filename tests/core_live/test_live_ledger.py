@@ -6,7 +6,7 @@ def test_windows_of_a_query_add_up():
     one = types_pb2.QueryWindow(
         query_id="q", duration_s=2.0, emitted=3, answered=2, latencies_ms=[30.0, 10.0], scores_ratio=[1.0, 0.5]
     )
-    one.on_time_score_sum = 1.5
+    one.on_time_score_sum, one.on_time_scored = 1.5, 2
     two = types_pb2.QueryWindow(
         query_id="q", duration_s=2.0, emitted=2, late=1, latencies_ms=[900.0], scores_ratio=[0.0]
     )
@@ -24,6 +24,16 @@ def test_without_truth_every_answer_in_time_counts():
     found = observed([types_pb2.QueryWindow(query_id="q", duration_s=2.0, answered=4, late=1)])["q"]
     assert found.accuracy_ratio is None
     assert found.item_goodput_per_s == 2.0
+
+
+def test_scores_that_become_known_later_count_for_the_answers_that_they_are_of():
+    # A clip of 4 ended in the first window but for its last item, and had its score in the second one.
+    one = types_pb2.QueryWindow(query_id="q", duration_s=2.0, answered=3)
+    two = types_pb2.QueryWindow(query_id="q", duration_s=2.0, answered=3, scores_ratio=[0.5] * 4)
+    two.on_time_score_sum, two.on_time_scored = 2.0, 4
+    found = observed([one, two])["q"]
+    assert (found.accuracy_ratio, found.scored) == (0.5, 4)
+    assert found.item_goodput_per_s == 6 * 0.5 / 4.0
 
 
 def test_nothing_seen_is_zero_and_not_a_fault():

@@ -151,6 +151,7 @@ async def test_the_ledger_sets_what_was_seen_beside_what_was_planned(tmp_path):
             latencies_ms=[10.0, 20.0, 30.0, 400.0],
             scores_ratio=[1.0, 0.5, 0.5, 1.0],
             on_time_score_sum=2.0,
+            on_time_scored=3,
         )
         window.start.FromDatetime(datetime.now(UTC))
         bad = types_pb2.QueryWindow(query_id="q1", generation=1, duration_s=float("nan"))

@@ -407,7 +407,7 @@ class Directive(_message.Message):
     def __init__(self, device_id: _Optional[str] = ..., epoch: _Optional[int] = ..., generation: _Optional[int] = ..., digest: _Optional[str] = ..., replica_sets: _Optional[_Iterable[_Union[ReplicaSet, _Mapping]]] = ..., routes: _Optional[_Iterable[_Union[Route, _Mapping]]] = ..., sources: _Optional[_Iterable[_Union[SourceSpec, _Mapping]]] = ..., peers: _Optional[_Iterable[_Union[Peer, _Mapping]]] = ...) -> None: ...
 
 class QueryWindow(_message.Message):
-    __slots__ = ("query_id", "generation", "start", "duration_s", "emitted", "answered", "late", "dropped_by_cause", "failed_by_cause", "latencies_ms", "scores_ratio", "on_time_score_sum")
+    __slots__ = ("query_id", "generation", "start", "duration_s", "emitted", "answered", "late", "dropped_by_cause", "failed_by_cause", "latencies_ms", "scores_ratio", "on_time_score_sum", "on_time_scored")
     class DroppedByCauseEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -434,6 +434,7 @@ class QueryWindow(_message.Message):
     LATENCIES_MS_FIELD_NUMBER: _ClassVar[int]
     SCORES_RATIO_FIELD_NUMBER: _ClassVar[int]
     ON_TIME_SCORE_SUM_FIELD_NUMBER: _ClassVar[int]
+    ON_TIME_SCORED_FIELD_NUMBER: _ClassVar[int]
     query_id: str
     generation: int
     start: _timestamp_pb2.Timestamp
@@ -446,7 +447,8 @@ class QueryWindow(_message.Message):
     latencies_ms: _containers.RepeatedScalarFieldContainer[float]
     scores_ratio: _containers.RepeatedScalarFieldContainer[float]
     on_time_score_sum: float
-    def __init__(self, query_id: _Optional[str] = ..., generation: _Optional[int] = ..., start: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., duration_s: _Optional[float] = ..., emitted: _Optional[int] = ..., answered: _Optional[int] = ..., late: _Optional[int] = ..., dropped_by_cause: _Optional[_Mapping[str, int]] = ..., failed_by_cause: _Optional[_Mapping[str, int]] = ..., latencies_ms: _Optional[_Iterable[float]] = ..., scores_ratio: _Optional[_Iterable[float]] = ..., on_time_score_sum: _Optional[float] = ...) -> None: ...
+    on_time_scored: int
+    def __init__(self, query_id: _Optional[str] = ..., generation: _Optional[int] = ..., start: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., duration_s: _Optional[float] = ..., emitted: _Optional[int] = ..., answered: _Optional[int] = ..., late: _Optional[int] = ..., dropped_by_cause: _Optional[_Mapping[str, int]] = ..., failed_by_cause: _Optional[_Mapping[str, int]] = ..., latencies_ms: _Optional[_Iterable[float]] = ..., scores_ratio: _Optional[_Iterable[float]] = ..., on_time_score_sum: _Optional[float] = ..., on_time_scored: _Optional[int] = ...) -> None: ...
 
 class OperatorWindow(_message.Message):
     __slots__ = ("query_id", "operator_id", "generation", "start", "duration_s", "items", "service_ms_sum", "cpu_ms_sum", "queue_ms_sum", "output_bytes", "failures", "restarts", "memory_bytes")
