@@ -15,12 +15,13 @@ import sys
 import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
+from statistics import NormalDist
 
 from circinus.client import Client
 from circinus.errors import CircinusError, InvalidInput, TimedOut
 from circinus.local_fleet import LocalFleet
 from circinus.model.device import DeviceId
-from circinus.model.plan import Plan
+from circinus.model.plan import Interval, Plan
 
 ROOT = Path(__file__).resolve().parent.parent
 EXAMPLES = ROOT / "examples"
@@ -126,10 +127,22 @@ async def explain_placements(client: Client) -> None:
         )
 
 
+def joint(predicted: Interval, count: int) -> Interval:
+    """A 95% interval widened so that ``count`` of them hold together with 95% (Bonferroni, normal quantiles)."""
+    wider = NormalDist().inv_cdf(1.0 - 0.025 / count) / NormalDist().inv_cdf(0.975)
+    return Interval(
+        value=predicted.value,
+        low=max(0.0, predicted.value - wider * (predicted.value - predicted.low)),
+        high=min(1.0, predicted.value + wider * (predicted.high - predicted.value)),
+    )
+
+
 async def hold_against_plan(client: Client, since: datetime) -> bool:
     """Prints predicted against observed for each query; True if every promise was kept."""
     kept = True
-    for entry in await client.ledger(since):
+    entries = await client.ledger(since)
+    say("  accuracy intervals are such that all of them hold with 95%")
+    for entry in entries:
         planned, measured = entry.planned_item_goodput_per_s, entry.item_goodput_per_s
         off = measured / planned - 1.0 if planned > 0 else 0.0
         goodput_kept = abs(off) <= GOODPUT_TOLERANCE_RATIO
@@ -137,6 +150,7 @@ async def hold_against_plan(client: Client, since: datetime) -> bool:
         predicted, accuracy = entry.predicted_accuracy_ratio, entry.accuracy_ratio
         accuracy_kept = True
         if predicted is not None and accuracy is not None:
+            predicted = joint(predicted, len(entries))
             half_width = (predicted.high - predicted.low) / 2
             accuracy_kept = predicted.low <= accuracy <= predicted.high and half_width <= MAX_HALF_WIDTH_RATIO
             line += f"; accuracy {accuracy:.3f} in [{predicted.low:.3f}, {predicted.high:.3f}] for {entry.scored} items"
