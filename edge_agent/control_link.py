@@ -126,7 +126,13 @@ class ControlLink:
         """Keeps the link up until it is cancelled."""
         while True:
             started_s = self._clock.monotonic_s()
-            reason = await self._attempt()
+            # In a task of its own: a group of tasks that is ending by an error forgets that it is cancelled meanwhile.
+            attempt = asyncio.create_task(self._attempt())
+            try:
+                reason = await asyncio.shield(attempt)
+            finally:
+                attempt.cancel()
+                await asyncio.wait((attempt,))
             if self._clock.monotonic_s() - started_s >= _STEADY_S:
                 self._backoff.reset()
             wait_s = self._backoff.next_s()

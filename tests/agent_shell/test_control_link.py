@@ -144,3 +144,42 @@ async def test_blobs_are_fetched(tmp_path):
         assert b"".join([chunk async for chunk in link.fetch(digest_of(samples))]) == samples
         with pytest.raises(NotFound):
             await anext(link.fetch(Digest("sha256:" + "0" * 64)))
+
+
+class Held:
+    """An outbox that takes its time when what reads it is cancelled."""
+
+    def __init__(self) -> None:
+        self.ending = asyncio.Event()
+        self.let_go = asyncio.Event()
+
+    async def peek(self, _: int) -> list[types_pb2.TelemetryWindow]:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            self.ending.set()
+            await self.let_go.wait()
+
+
+async def test_a_stop_in_the_moment_in_which_the_planner_goes_is_a_stop(tmp_path):
+    held = Held()
+    async with ScriptedPlanner() as planner:
+        link = ControlLink(
+            planner.address,
+            hello=lambda: control_pb2.Hello(fingerprint=types_pb2.Fingerprint(device_id="camera")),
+            receive=lambda _: asyncio.sleep(0),
+            outbox=held,
+            clock=Quick(),
+            rng=Random(1),
+        )
+        task = asyncio.create_task(link.run())
+        await planner.until(lambda: planner.hellos)
+        planner.hang_up()
+        async with asyncio.timeout(DEADLINE_S):
+            # The session is ending: its reader has raised, its writer is being cancelled.
+            await held.ending.wait()
+            task.cancel()
+            await asyncio.sleep(0)
+            held.let_go.set()
+        await asyncio.wait((task,), timeout=DEADLINE_S)
+        assert task.cancelled()
