@@ -174,14 +174,15 @@ class _Run:
         self._header = header_of(unpacked, made, self._configurations)
         self._done: dict[str, frozenset[int]] = {}
         self._bundle = unpacked.folder
-        self._started_s = time.monotonic()
         self._runs_done = 0
         self._runs_total = 0
+        #: When it was first told how far it is, and how far that was: before that processes start and memory is probed.
+        self._first: tuple[float, int] | None = None
 
     def resume(self, on_note: Callable[[str], None]) -> Results:
         """What is there already of the same thing; the file is begun anew if it is of another."""
         found: Results | None = None
-        if self.file.path.exists():
+        if self.file.mend():
             found = read_results(self.file.path)
             if not self._header.comparable(found.header):
                 old = self.file.path.with_suffix(".old.jsonl")
@@ -279,8 +280,9 @@ class _Run:
         return note
 
     def _tell(self, content: str) -> None:
-        elapsed_s = time.monotonic() - self._started_s
-        lacking = self._runs_total - self._runs_done
+        now_s = time.monotonic()
+        since_s, before = self._first = self._first or (now_s, self._runs_done)
+        made = self._runs_done - before
         self._on_progress(
             ProfileProgress(
                 content=content,
@@ -288,7 +290,7 @@ class _Run:
                 samples_total=sum(entry.content.samples for entry in self._made),
                 runs_done=self._runs_done,
                 runs_total=self._runs_total,
-                eta_s=elapsed_s * lacking / self._runs_done if self._runs_done else None,
+                eta_s=(now_s - since_s) * (self._runs_total - self._runs_done) / made if made > 0 else None,
             )
         )
 
@@ -349,6 +351,7 @@ def header_of(unpacked: Unpacked, made: Iterable[SampleFile], configurations: tu
                 digest=entry.digest,
                 samples=entry.content.samples,
                 clip=entry.content.clip,
+                warmup=entry.content.warmup,
                 seed=entry.content.seed,
             )
             for entry in made

@@ -27,12 +27,13 @@ FORMAT = 1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContentHeader:
-    """A content as it was measured; ``items`` of a sample count, after those that warm up."""
+    """A content as it was measured: a sample has ``clip`` items that count, after ``warmup`` that are run only."""
 
     digest: str
     samples: int
     clip: int
     seed: int
+    warmup: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,16 +55,16 @@ class Header:
         Of how many samples does not matter: those of a content are the first ones of one stream.
         """
 
-        def content(header: Header, name: str) -> tuple[int, int] | None:
-            entry = header.contents.get(name)
-            return (entry.seed, entry.clip) if entry is not None else None
+        def same(one: ContentHeader, another: ContentHeader) -> bool:
+            alike = (one.seed, one.clip, one.warmup) == (another.seed, another.clip, another.warmup)
+            return alike and (one.digest == another.digest or one.samples != another.samples)
 
         shared = self.contents.keys() & other.contents.keys()
         return (self.bundle_digest, self.machine, self.configurations) == (
             other.bundle_digest,
             other.machine,
             other.configurations,
-        ) and all(content(self, name) == content(other, name) for name in shared)
+        ) and all(same(self.contents[name], other.contents[name]) for name in shared)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -194,6 +195,15 @@ class ResultsFile:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self.path.write_text(_dumps({"header": _header_document(header)}), encoding="utf-8")
 
+    def mend(self) -> bool:
+        """Takes off a last line that was cut off, so that what comes next begins a line. Whether anything is left."""
+        if not self.path.exists():
+            return False
+        with self.path.open("r+b") as file:
+            length = file.read().rfind(b"\n") + 1
+            file.truncate(length)
+        return length > 0
+
     def add(self, line: SampleLine) -> None:
         """One sample more."""
         self._append({"sample": _line_document(line)})
@@ -252,7 +262,13 @@ def _header_document(header: Header) -> dict[str, Any]:
         "configurations": [dict(configuration) for configuration in header.configurations],
         "prefixes": {name: list(numbers) for name, numbers in header.prefixes.items()},
         "contents": {
-            name: {"digest": one.digest, "samples": one.samples, "clip": one.clip, "seed": one.seed}
+            name: {
+                "digest": one.digest,
+                "samples": one.samples,
+                "clip": one.clip,
+                "warmup": one.warmup,
+                "seed": one.seed,
+            }
             for name, one in header.contents.items()
         },
     }

@@ -74,7 +74,7 @@ async def test_the_first_samples_come_with_their_truth_and_are_the_same_each_tim
             "n = self.seed",
             "n = 1 / 0",
             CodeFailed,
-            "content 'day': the source raised in sample 0: toy.py:5: ZeroDivisionError",
+            "toy/toy.py:5: content 'day': the source raised in sample 0: ZeroDivisionError",
         ),
         (
             "from circinus",
@@ -97,7 +97,7 @@ async def test_the_first_samples_come_with_their_truth_and_are_the_same_each_tim
             "toy:Numbers is no subclass of circinus.operator.Source",
         ),
         ("n = self.seed", "import os; os.abort()", CodeFailed, "the source's process died (signal 6)"),
-        ("n = self.seed", "print('last words'); raise SystemExit(4)", CodeFailed, "died (exit status 4):\nlast words"),
+        ("n = self.seed", "print('last words'); raise SystemExit(4)", CodeFailed, "died (exit status 4): last words"),
         ('"n": n,', '"n": bytes(5_000_000),', CodeFailed, "sample 0 has 5,000,0"),
     ],
 )

@@ -235,9 +235,11 @@ class _Reader:
         self, operators: dict[str, _Operator], outputs: list[tuple[str, yaml.Node]]
     ) -> tuple[OperatorSpec, ...]:
         document = self.document
+        unknown = False
         for name, operator in operators.items():
             for value, node in operator.inputs:
                 if value != SOURCE and value not in operators:
+                    unknown = True
                     hint = suggestion(value, [SOURCE, *(other for other in operators if other != name)])
                     document.error(node, f"operator {name!r}: unknown input {value!r}{hint}")
         inputs = {name: [value for value, _ in operator.inputs] for name, operator in operators.items()}
@@ -245,7 +247,8 @@ class _Reader:
             path = " -> ".join((*cycle, cycle[0]))
             document.error(operators[cycle[0]].node, f"operators form a cycle: {path}")
         named = [name for name, _ in outputs if name in operators]
-        if named:
+        # An edge that leads nowhere may be the one that is missed here.
+        if named and not unknown:
             reached = graph.ancestors(inputs, named)
             for name, operator in operators.items():
                 if name not in reached:
