@@ -33,6 +33,10 @@ from cloud_planner.core.profiles import ClassStatistics, ServiceStatistics, accu
 
 #: Core shares that a replica may have.
 CORE_SHARES: Final = (0.25, 0.5, 1.0)
+#: A larger share is not tried where it could save no more than this part of the latency bound, and one replica on the
+#: smaller one is busy for less than EASE_RATIO of the time: each share that is tried multiplies the routes.
+NEGLIGIBLE_RATIO: Final = 0.05
+EASE_RATIO: Final = 0.5
 #: Serving is not profiling: with the same operator on the same machine, CPU time per item moved by up to 16% between
 #: the two, as the machine's other guests came and went. One relative standard deviation of that.
 CONDITIONS_RATIO: Final = 0.10
@@ -298,6 +302,9 @@ def _options(operator: OperatorSpec, device: Device, service: ServiceStatistics,
                 accelerator_memory_bytes=_accelerator_memory_bytes(accelerator, service),
             )
         )
+        at_ease = query.rate_per_s <= EASE_RATIO * capacity_per_s
+        if query.slo.latency_ms is not None and at_ease and mean_ms <= NEGLIGIBLE_RATIO * query.slo.latency_ms:
+            break
     return found
 
 

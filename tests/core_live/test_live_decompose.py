@@ -117,6 +117,20 @@ def test_a_stateful_operator_is_for_one_replica():
     assert (cut.single, read.single) == (True, False)
 
 
+def test_a_larger_share_is_not_tried_where_it_saves_next_to_nothing():
+    def shares(**wanted):
+        found = only(decompose(fleet(device("camera")), [query(**wanted)]))
+        return [[option.cores for option in step.options] for step in found.candidates[0].steps]
+
+    every = [0.25, 0.5, 1.0]
+    # About 20 ms on a whole core, 80 on a quarter: 5% of 2 s are more than that, of 1 s only more than half a core takes.
+    assert shares(latency_ms=2_000.0) == [[0.25], [0.25]]
+    assert shares(latency_ms=1_000.0) == [[0.25, 0.5], [0.25, 0.5]]
+    assert shares(latency_ms=200.0) == [every, every]
+    # A quarter of a core that is busy most of the time makes items wait, however soon each is done.
+    assert shares(latency_ms=2_000.0, rate_per_s=11.0) == [[0.25, 0.5], [0.25, 0.5]]
+
+
 def test_the_order_of_what_comes_in_does_not_matter():
     devices = (device("camera", links=["cloud"]), device("cloud", data_address="a:1"))
     queries = [query("b"), query("a")]
