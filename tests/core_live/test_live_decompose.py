@@ -123,7 +123,7 @@ def test_a_larger_share_is_not_tried_where_it_saves_next_to_nothing():
         return [[option.cores for option in step.options] for step in found.candidates[0].steps]
 
     every = [0.25, 0.5, 1.0]
-    # About 20 ms on a whole core, 80 on a quarter: 5% of 2 s are more than that, of 1 s only more than half a core takes.
+    # About 20 ms on a whole core, 80 on a quarter: 5% of 2 s are more than that; of 1 s, more than half a core takes.
     assert shares(latency_ms=2_000.0) == [[0.25], [0.25]]
     assert shares(latency_ms=1_000.0) == [[0.25, 0.5], [0.25, 0.5]]
     assert shares(latency_ms=200.0) == [every, every]
