@@ -150,8 +150,8 @@ async def hold_against_plan(client: Client, since: datetime) -> bool:
         predicted, accuracy = entry.predicted_accuracy_ratio, entry.accuracy_ratio
         accuracy_kept = True
         if predicted is not None and accuracy is not None:
-            predicted = joint(predicted, len(entries))
             half_width = (predicted.high - predicted.low) / 2
+            predicted = joint(predicted, len(entries))
             accuracy_kept = predicted.low <= accuracy <= predicted.high and half_width <= MAX_HALF_WIDTH_RATIO
             line += f"; accuracy {accuracy:.3f} in [{predicted.low:.3f}, {predicted.high:.3f}] for {entry.scored} items"
         say(line + f": {'kept' if goodput_kept and accuracy_kept else 'MISSED'}")
