@@ -34,7 +34,7 @@ from pathlib import Path
 
 from circinus.model.pipeline import SOURCE, OperatorId, configuration_key, knobs_of
 from circinus.operator import KnobValue, Operator, OperatorContext, Payload, Scorer
-from circinus.payload import decode, encode
+from circinus.payload import decode, decode_inputs, encode
 from circinus.v1 import control_pb2
 from edge_agent.harness import describe, load
 from edge_agent.profile_inputs import Clip, ProfiledPipeline, Step
@@ -243,7 +243,7 @@ class PipelineRun:
         self._warm.add((step.id, setting))
         data = {name: measured.data for name, measured in inputs.items()}
         with self._watching(what, step.hang_ms):
-            encode(operator.process(_decoded(data)))
+            encode(operator.process(decode_inputs(data)))
         if step.stateful:
             operator.reset()
 
@@ -274,7 +274,7 @@ class PipelineRun:
         queued_s = queued_for_core_s() if timed else None
         wall_s, cpu_s = time.perf_counter(), time.process_time()
         # Decoding and encoding are part of what a replica does for an item.
-        output = operator.process(_decoded(data))
+        output = operator.process(decode_inputs(data))
         encoded = encode(output)
         cpu_s, wall_s = time.process_time() - cpu_s, time.perf_counter() - wall_s
         self.operator_s += cpu_s
@@ -345,10 +345,6 @@ def parts_of(step: Step, output: Payload) -> int | None:
             f"operator {step.id}: fan_out names {step.fan_out!r}, which is {type(field).__name__} and has no length",
             step.entry_point,
         ) from None
-
-
-def _decoded(inputs: Mapping[OperatorId, bytes]) -> dict[str, Payload]:
-    return {str(name): decode(data) for name, data in inputs.items()}
 
 
 def _fingerprint(outputs: Sequence[Measured]) -> int:

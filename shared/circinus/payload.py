@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from circinus.operator import Payload
 from circinus.v1 import types_pb2
+
+#: An input's name: text, or an operator's id.
+Name = TypeVar("Name", bound=str)
 
 #: What may be named in a tensor's dtype; anything else (objects above all) is refused.
 _DTYPES = frozenset(
@@ -113,6 +116,6 @@ def decode(data: bytes) -> dict[str, Any]:
     return from_message(message)
 
 
-def decode_inputs(inputs: Mapping[str, bytes]) -> dict[str, dict[str, Any]]:
+def decode_inputs(inputs: Mapping[Name, bytes]) -> dict[str, dict[str, Any]]:
     """Payloads by input name."""
     return {name: decode(data) for name, data in inputs.items()}
