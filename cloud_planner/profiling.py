@@ -282,6 +282,8 @@ def _request(run_id: str, need: ProfileNeed) -> control_pb2.ProfileRequest:
         sample_indices=need.sample_indices,
         score=need.score,
         parallelism=need.parallelism,
+        probe_memory=True,
+        times=True,
     )
 
 

@@ -1,23 +1,25 @@
-"""The processes of one profile request: started, listened to, ended."""
+"""A profile process: started, asked, listened to, ended."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 from asyncio.subprocess import Process
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 from circinus.channel import MAX_MESSAGE_BYTES
 from circinus.errors import Internal, NotRunnable, TimedOut, TooLarge
 from circinus.v1 import control_pb2
 from edge_agent.child import end_group
-from edge_agent.framing import receive_frame
-from edge_agent.profile_process import ProfileConfig
+from edge_agent.framing import header_of, receive_frame
+from edge_agent.profile_config import ProfileConfig
 from edge_agent.profile_watch import noted
 
 _LAST_WORDS_BYTES = 4_096
+#: How long an idle process may take to close its operators.
+_CLOSE_S = 1.0
 #: What a process of a bundle's code gets of the agent's environment variables: nothing secret is among them.
 _PASSED_VARIABLES = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "TESSDATA_PREFIX")
 _THREAD_VARIABLES = (
@@ -30,78 +32,123 @@ _THREAD_VARIABLES = (
 )
 
 
-class ProfileRun:
-    """The processes of one request."""
+class ProfileChild:
+    """One profile process, for one request after the other. Whoever starts it ends it."""
 
-    def __init__(self, *, python: Path, folder: Path, silence_s: float, config: ProfileConfig) -> None:
-        self._python = python
-        self._folder = folder
+    def __init__(self, process: Process, config: ProfileConfig, silence_s: float) -> None:
+        if process.stdin is None or process.stdout is None or process.stderr is None:
+            raise Internal("the profile process was started without pipes")
+        self._process = process
+        self._stdin, self._stdout = process.stdin, process.stdout
+        self._words = asyncio.create_task(_last_words(process.stderr))
+        self._config = config
         self._silence_s = silence_s
-        self.config = config
+        self._sound = True
+        self._busy = False
 
-    async def process(
-        self,
-        name: str,
-        sample_indices: tuple[int, ...],
-        *,
-        pass_on: Callable[[control_pb2.ConnectRequest], None],
-        memory: bool = False,
-        parts: int = 1,
-    ) -> str:
-        """One process from start to end. Gives why it ended early; empty: it did not.
+    @classmethod
+    async def start(
+        cls, *, python: Path, folder: Path, name: str, silence_s: float, config: ProfileConfig
+    ) -> ProfileChild:
+        """A process that works in ``folder``; ``silence_s``: how long it may say nothing while it is at a request.
 
         Raises:
-            NotRunnable: it died.
+            NotRunnable: it can't be started.
+        """
+        path = folder / f"{name}.json"
+        config.write(path)
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *(str(python), "-P", "-m", "edge_agent.profile_process", str(path)),
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.PIPE,
+                env=child_variables(),
+                cwd=folder,
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise NotRunnable(f"the profile process can't be started with {python}: {error}") from error
+        return cls(process, config, silence_s)
+
+    @property
+    def usable(self) -> bool:
+        """Whether it can take another request."""
+        return self._sound and self._process.returncode is None
+
+    async def run(
+        self, request: control_pb2.ProfileRequest, pass_on: Callable[[control_pb2.ConnectRequest], None]
+    ) -> str:
+        """One request from start to end. Gives why it ended early; empty: it did not.
+
+        Raises:
+            NotRunnable: the process died.
             TimedOut: it said nothing for too long.
             TooLarge, Internal: it said what it may not.
         """
-        path = self._folder / f"{name}.json"
-        config = replace(
-            self.config, sample_indices=sample_indices, budget_s=self.config.budget_s / parts, memory=memory
-        )
-        config.write(path)
-        process = await asyncio.create_subprocess_exec(
-            *(str(self._python), "-P", "-m", "edge_agent.profile_process", str(path)),
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            env=child_variables(),
-            cwd=self._folder,
-            start_new_session=True,
-        )
+        self._busy = True
+        # Until it says that it is done nobody knows what it is at.
+        self._sound = False
         try:
-            return await self._listen(process, config, pass_on)
+            await self._send(control_pb2.ConnectResponse(profile=request))
+            return await self._listen(pass_on)
         finally:
-            await end_group(process)
+            self._busy = False
 
-    async def _listen(
-        self, process: Process, config: ProfileConfig, pass_on: Callable[[control_pb2.ConnectRequest], None]
-    ) -> str:
-        if process.stdout is None or process.stderr is None:
-            raise Internal("the profile process was started without pipes")
-        reading = asyncio.create_task(_last_words(process.stderr))
+    def call_off(self, request_id: str) -> None:
+        """Has it end a request at the next sample."""
+        cancel = control_pb2.CancelProfileRequest(id=request_id)
+        self._write(control_pb2.ConnectResponse(cancel_profile=cancel))
+
+    async def end(self) -> None:
+        """Ends the process: an idle one may close its operators."""
+        try:
+            if self.usable and not self._busy:
+                self._stdin.close()
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(_CLOSE_S):
+                        await self._process.wait()
+        finally:
+            await end_group(self._process)
+        self._words.cancel()
+        await asyncio.wait((self._words,))
+
+    def _write(self, message: control_pb2.ConnectResponse) -> None:
+        data = message.SerializeToString()
+        with contextlib.suppress(ConnectionError):
+            self._stdin.write(header_of(data) + data)
+
+    async def _send(self, message: control_pb2.ConnectResponse) -> None:
+        self._write(message)
+        # Who can't be written to is dead, and listening says so with the reason.
+        with contextlib.suppress(ConnectionError, TimeoutError):
+            async with asyncio.timeout(self._silence_s):
+                await self._stdin.drain()
+
+    async def _listen(self, pass_on: Callable[[control_pb2.ConnectRequest], None]) -> str:
         try:
             while True:
                 async with asyncio.timeout(self._silence_s):
-                    frame = await receive_frame(process.stdout)
+                    frame = await receive_frame(self._stdout)
                 message = _decoded(frame)
-                if message.profile_report.done:
+                if message.WhichOneof("message") == "profile_report" and message.profile_report.done:
+                    # A last word is of no request: the process ends with it.
+                    self._sound = bool(message.profile_report.id)
+                    pass_on(message)
                     return str(message.profile_report.error)
                 pass_on(message)
         except EOFError:
-            words = await reading
-            await process.wait()
-            at = noted(config.note)
+            words = await self._words
+            await self._process.wait()
+            at = noted(self._config.note)
             raise NotRunnable(
-                f"{at + ': ' if at else ''}the profile process died (exit code {process.returncode}): "
+                f"{at + ': ' if at else ''}the profile process died (exit code {self._process.returncode}): "
                 f"{words or 'no words'}"
             ) from None
         except TimeoutError:
             raise TimedOut(f"the profile process said nothing for {self._silence_s:g} s and was killed") from None
         except ValueError as error:
             raise TooLarge(f"the profile process sent {error}") from error
-        finally:
-            reading.cancel()
 
 
 async def _last_words(stream: asyncio.StreamReader) -> str:

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from circinus.model.pipeline import SOURCE, configuration_key, knobs_of
+from circinus.model.pipeline import SOURCE, OperatorId, configuration_key, knobs_of
 from circinus.operator import KnobValue, OperatorContext
 from circinus.payload import decode_inputs, encode
 from edge_agent.fingerprint.nvidia import accelerator_memory_of
@@ -42,36 +42,54 @@ class MemoryUse:
     accelerator_memory_bytes: int
 
 
-def probe_memory(
-    pipeline: ProfiledPipeline,
-    configurations: list[dict[str, KnobValue]],
-    payloads: Sequence[bytes],
-    providers: tuple[str, ...],
-) -> Iterator[MemoryUse]:
-    """The memory of each operator in each setting that the configurations have; what fails is left out.
+class MemoryProbe:
+    """The memory of a pipeline's operators, each setting tried once.
 
     ``payloads`` are items in a row: what an operator does not do with each of them it does with one of a few.
-
-    Raises:
-        OperatorHangs: one does; the others are not tried.
     """
-    made = {SOURCE: tuple(payloads)}
-    for step in pipeline.steps:
-        if not all(name in made for name in step.inputs):
-            continue
-        inputs = [{str(name): made[name][position] for name in step.inputs} for position in range(len(payloads))]
-        settings = {configuration_key(knobs): knobs for knobs in (knobs_of(entry, step.id) for entry in configurations)}
-        for knobs in settings.values():
-            answer = _in_child(step, knobs, inputs, providers)
-            if answer is not None:
-                memory_bytes, accelerator_memory_bytes, outputs = answer
-                made.setdefault(step.id, outputs)
-                yield MemoryUse(
-                    operator_id=step.id,
-                    knobs=knobs,
-                    memory_bytes=memory_bytes,
-                    accelerator_memory_bytes=accelerator_memory_bytes,
-                )
+
+    def __init__(self, pipeline: ProfiledPipeline, payloads: Sequence[bytes], providers: tuple[str, ...]) -> None:
+        self._pipeline = pipeline
+        self._count = len(payloads)
+        self._providers = providers
+        self._made: dict[OperatorId, tuple[bytes, ...]] = {SOURCE: tuple(payloads)}
+        self._uses: dict[tuple[str, str], MemoryUse | None] = {}
+
+    def uses(self, configurations: Sequence[Mapping[str, KnobValue]]) -> Iterator[MemoryUse]:
+        """That of each operator in each setting that the configurations have; what fails is left out.
+
+        Raises:
+            OperatorHangs: one does; the others are not tried.
+        """
+        for step in self._pipeline.steps:
+            if not all(name in self._made for name in step.inputs):
+                continue
+            inputs = [
+                {str(name): self._made[name][position] for name in step.inputs} for position in range(self._count)
+            ]
+            every = (knobs_of(entry, step.id) for entry in configurations)
+            for setting, knobs in {configuration_key(knobs): knobs for knobs in every}.items():
+                key = (step.id, setting)
+                if key not in self._uses:
+                    self._uses[key] = self._use(step, knobs, inputs)
+                use = self._uses[key]
+                if use is not None:
+                    yield use
+
+    def _use(
+        self, step: Step, knobs: Mapping[str, KnobValue], inputs: Sequence[Mapping[str, bytes]]
+    ) -> MemoryUse | None:
+        answer = _in_child(step, knobs, inputs, self._providers)
+        if answer is None:
+            return None
+        memory_bytes, accelerator_memory_bytes, outputs = answer
+        self._made.setdefault(step.id, outputs)
+        return MemoryUse(
+            operator_id=step.id,
+            knobs=knobs,
+            memory_bytes=memory_bytes,
+            accelerator_memory_bytes=accelerator_memory_bytes,
+        )
 
 
 def _in_child(

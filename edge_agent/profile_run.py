@@ -19,6 +19,8 @@ Before each measurement the processor's caches are filled with something else an
 A replica that serves waits between items while others run. In a tight loop an operator finds its data where it left
 them and a core that has sped up; that made small operators look up to twice, large ones a fifth faster than they were,
 and not even by the same amount from one minute to the next.
+Where only scores matter that is left out: what is measured then is hurried, and measured again once times are asked
+for.
 """
 
 from __future__ import annotations
@@ -29,7 +31,7 @@ import math
 import time
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from circinus.model.pipeline import SOURCE, OperatorId, configuration_key, knobs_of
@@ -51,6 +53,8 @@ _REST_S = 0.02
 #: A wait below this, or below this part of the CPU time, is noise of the machine.
 _LEAST_WAIT_MS = 2.0
 _LEAST_WAIT_RATIO = 0.25
+#: What a kept output takes beside its data: key, digests and objects.
+ENTRY_BYTES = 1_024
 
 
 class OperatorFailed(Exception):
@@ -66,13 +70,19 @@ class OperatorFailed(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
-    """An output and what it took, on the device. Without times: it was only run."""
+    """An output and what it took, on the device. Without times: it was only run. ``hurried``: not as serving is."""
 
     data: bytes
     digest: bytes
     parts: int | None = None
     cpu_ms: float | None = None
     wall_ms: float = 0.0
+    hurried: bool = False
+
+    @property
+    def kept_bytes(self) -> int:
+        """What it takes to keep it."""
+        return len(self.data) + ENTRY_BYTES
 
 
 class Outputs:
@@ -92,20 +102,21 @@ class Outputs:
 
     def put(self, key: tuple[object, ...], entry: Measured) -> None:
         """Keeps an output; one that is larger than the whole cache is not kept."""
-        if len(entry.data) > self._limit_bytes:
+        if entry.kept_bytes > self._limit_bytes:
             return
         former = self._entries.pop(key, None)
-        self._used_bytes += len(entry.data) - (len(former.data) if former is not None else 0)
+        self._used_bytes += entry.kept_bytes - (former.kept_bytes if former is not None else 0)
         self._entries[key] = entry
         while self._used_bytes > self._limit_bytes:
             _, oldest = self._entries.popitem(last=False)
-            self._used_bytes -= len(oldest.data)
+            self._used_bytes -= oldest.kept_bytes
 
 
 class PipelineRun:
     """The operators of a pipeline, each made once for each setting of its knobs, and the outputs so far.
 
-    ``rested`` False: without rest and cold caches before what is timed, for who only wants a rough idea of times.
+    ``rested`` False: without rest and cold caches before what is timed, for who only wants a rough idea of times. It
+    may be changed between samples.
     """
 
     def __init__(
@@ -126,7 +137,8 @@ class PipelineRun:
         self._operators: dict[tuple[str, str], Operator | OperatorFailed] = {}
         self._warm: set[tuple[str, str]] = set()
         self._scorer: Scorer | None = None
-        self._cold = (bytearray(_COLD_BYTES), bytearray(_COLD_BYTES)) if rested else None
+        self._cold: tuple[bytearray, bytearray] | None = None
+        self.rested = rested
         #: CPU seconds of this host that operators took, repeats from the cache not counted.
         self.operator_s = 0.0
 
@@ -160,6 +172,35 @@ class PipelineRun:
         Raises:
             OperatorFailed: an operator or the scorer does.
         """
+        made = self._outputs_of(result, clip, configuration)
+        if score:
+            self._score(result, clip, made)
+
+    def labelled(self, index: int, clip: Clip, reference: Mapping[str, KnobValue]) -> Clip:
+        """The clip with the truths that the scorer makes of what the reference configuration gives.
+
+        Raises:
+            OperatorFailed: an operator or the scorer does.
+        """
+        made = self._outputs_of(control_pb2.SampleResult(sample_index=index), clip, reference)
+        items = list(clip.items)
+        try:
+            for position in range(clip.warmup, len(items)):
+                label = self._made_scorer().label(self._answer(made, position))
+                items[position] = replace(items[position], truth=encode(label))
+        except Exception as error:
+            raise OperatorFailed(f"the scorer failed: {describe(error)}", self._pipeline.scorer) from error
+        return replace(clip, items=tuple(items))
+
+    def forget_failed(self) -> None:
+        """Has operators that didn't start tried again: what they lacked may be there now."""
+        self._operators = {
+            place: operator for place, operator in self._operators.items() if not isinstance(operator, OperatorFailed)
+        }
+
+    def _outputs_of(
+        self, result: control_pb2.SampleResult, clip: Clip, configuration: Mapping[str, KnobValue]
+    ) -> dict[OperatorId, list[Measured]]:
         index = result.sample_index
         source = [
             Measured(data=item.payload, digest=hashlib.sha256(item.payload).digest(), cpu_ms=0.0) for item in clip.items
@@ -171,8 +212,7 @@ class PipelineRun:
             measured, cached = self._step(step, configuration, inputs, index, timed)
             made[step.id] = measured
             self._add(result, step, measured[clip.warmup :], measured[timed], cached)
-        if score:
-            self._score(result, clip, made)
+        return made
 
     def _add(
         self, result: control_pb2.SampleResult, step: Step, counted: Sequence[Measured], timed: Measured, cached: bool
@@ -184,6 +224,7 @@ class PipelineRun:
             output_bytes=round(sum(len(one.data) for one in counted) / len(counted)),
             cached=cached,
             output_fingerprint=_fingerprint(counted),
+            hurried=timed.hurried,
         )
         parts = [one.parts for one in counted if one.parts is not None]
         if parts:
@@ -211,7 +252,7 @@ class PipelineRun:
         lacking = [
             position
             for position, output in enumerate(known)
-            if output is None or (position == timed and output.cpu_ms is None)
+            if output is None or (position == timed and (output.cpu_ms is None or (output.hurried and self.rested)))
         ]
         if lacking:
             operator = self._operator(step, setting, knobs)
@@ -268,7 +309,9 @@ class PipelineRun:
 
     def _run(self, operator: Operator, step: Step, data: Mapping[OperatorId, bytes], *, timed: bool) -> Measured:
         """One item; if it is to be timed, as a replica that serves would find it."""
-        if timed and self._cold is not None:
+        if timed and self.rested:
+            if self._cold is None:
+                self._cold = (bytearray(_COLD_BYTES), bytearray(_COLD_BYTES))
             self._cold[0][:] = self._cold[1]
             time.sleep(_REST_S)
         queued_s = queued_for_core_s() if timed else None
@@ -295,20 +338,17 @@ class PipelineRun:
             parts=parts,
             cpu_ms=cpu_ms,
             wall_ms=cpu_ms + waited_ms(wall_s=wall_s, cpu_s=cpu_s, queued_s=queued_s),
+            hurried=not self.rested,
         )
 
     def _score(self, result: control_pb2.SampleResult, clip: Clip, made: Mapping[OperatorId, list[Measured]]) -> None:
         counted = range(clip.warmup, len(clip.items))
         try:
-            if self._scorer is None:
-                self._scorer = load(self._pipeline.scorer)()
-            outputs = [
-                {name: decode(made[OperatorId(name)][position].data) for name in self._pipeline.outputs}
-                for position in counted
-            ]
+            scorer = self._made_scorer()
+            outputs = [self._answer(made, position) for position in counted]
             truths = [decode(clip.items[position].truth) for position in counted]
-            value = float(self._scorer.score_clip(outputs, truths))
-            tally = {str(name): float(count) for name, count in self._scorer.tally(outputs, truths).items()}
+            value = float(scorer.score_clip(outputs, truths))
+            tally = {str(name): float(count) for name, count in scorer.tally(outputs, truths).items()}
         except Exception as error:
             raise OperatorFailed(f"the scorer failed: {describe(error)}", self._pipeline.scorer) from error
         if not math.isfinite(value) or not 0.0 <= value <= 1.0:
@@ -318,6 +358,14 @@ class PipelineRun:
             raise OperatorFailed(text, self._pipeline.scorer)
         result.score_ratio = value
         result.tally.update(tally)
+
+    def _made_scorer(self) -> Scorer:
+        if self._scorer is None:
+            self._scorer = load(self._pipeline.scorer)()
+        return self._scorer
+
+    def _answer(self, made: Mapping[OperatorId, list[Measured]], position: int) -> dict[str, Payload]:
+        return {name: decode(made[OperatorId(name)][position].data) for name in self._pipeline.outputs}
 
     def close(self) -> None:
         """Lets the operators go of what they hold; what they raise then is of no account."""

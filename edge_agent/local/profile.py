@@ -43,8 +43,8 @@ from edge_agent.local.results import (
 )
 from edge_agent.local.summary import ContentSummary, summarise
 from edge_agent.local.workspace import SampleFile, Unpacked, choose_contents, make_samples, unpack
-from edge_agent.profile_child import ProfileRun, child_variables
-from edge_agent.profile_process import ProfileConfig
+from edge_agent.profile_child import ProfileChild, child_variables
+from edge_agent.profile_config import ProfileConfig
 from edge_agent.profile_watch import patience_s
 
 MAX_CONFIGURATIONS = 2_000
@@ -303,31 +303,30 @@ class _Run:
         *,
         memory: bool = False,
     ) -> str:
-        request = control_pb2.ProfileRequest(id=name, score=not memory)
+        request = control_pb2.ProfileRequest(id=name, sample_indices=indices, score=not memory, times=True)
         for configuration in self._configurations:
             set_knobs(request.configurations.add().values, configuration)
-        request_path = self._scratch / f"{name}.request"
-        request_path.write_bytes(request.SerializeToString())
         hang_ms = max(operator.hang_ms for operator in self._pipeline.operators)
-        run = ProfileRun(
+        child = await ProfileChild.start(
             python=Path(sys.executable),
             folder=self._scratch,
+            name=name,
             silence_s=patience_s(hang_ms) * (len(self._pipeline.operators) + 1) + _START_S,
             config=ProfileConfig(
                 bundle=self._bundle,
                 samples=made.path,
-                request=request_path,
-                sample_indices=indices,
+                note=self._scratch / f"{name}.doing",
                 speed_ratio=1.0,
                 providers=PROVIDERS,
-                budget_s=0.0,
                 memory=memory,
             ),
         )
         try:
-            return await run.process(name, indices, pass_on=note, memory=memory)
+            return await child.run(request, note)
         except CircinusError as error:
             raise CodeFailed(f"content {made.content.name!r}: {error.message}") from error
+        finally:
+            await child.end()
 
 
 def _first_of_each(configurations: Sequence[Configuration], numbers: Sequence[int]) -> list[Configuration]:

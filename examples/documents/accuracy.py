@@ -41,6 +41,10 @@ class CharacterAccuracy(Scorer):
             return 1.0 if not normalised(answer) else 0.0
         return 1.0 - min(1.0, character_errors(answer, expected) / length)
 
+    def label(self, outputs: Mapping[str, Payload]) -> Payload:
+        """The text that was read, taken for the page's."""
+        return {"text": _text(outputs)}
+
     def tally(self, outputs: Sequence[Mapping[str, Payload]], truths: Sequence[Payload]) -> Mapping[str, float]:
         """Errors and lengths, in characters and in words; a page without an answer has all of its text wrong."""
         totals = {"character_errors": 0.0, "characters": 0.0, "word_errors": 0.0, "words": 0.0}

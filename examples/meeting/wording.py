@@ -39,6 +39,11 @@ class WordAccuracy(Scorer):
             return 1.0 if not answer.split() else 0.0
         return 1.0 - min(1.0, word_errors(answer, expected) / words)
 
+    def label(self, outputs: Mapping[str, Payload]) -> Payload:
+        """The text and lists of the one output, taken for what was said."""
+        answer = _answer(outputs)
+        return {name: str(answer.get(name, "")) for name in ("text", *_LISTS)}
+
     def tally(self, outputs: Sequence[Mapping[str, Payload]], truths: Sequence[Payload]) -> Mapping[str, float]:
         """Word errors and words; of keywords and action items, how many were right, found and true."""
         names = [f"{name}_{kind}" for name in _LISTS for kind in ("right", "found", "true")]

@@ -57,6 +57,11 @@ class ClipF1(Scorer):
         tally = self.tally(outputs, truths)
         return f1(tally["right"], tally["wrong"], tally["missed"])
 
+    def label(self, outputs: Mapping[str, Payload]) -> Payload:
+        """The vehicles of the one output, taken for those on the road; none of them is hidden."""
+        (answer,) = outputs.values()
+        return {**{name: answer[name] for name in ("boxes", "labels", "ids")}, "crossed": answer["counts"]}
+
     def tally(self, outputs: Sequence[Mapping[str, Payload]], truths: Sequence[Payload]) -> dict[str, float]:
         """Boxes right, wrong and missed, changes of identity, vehicles past the line and errors in their counts."""
         answers = [next(iter(output.values()), {}) for output in outputs]

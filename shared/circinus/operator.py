@@ -123,6 +123,16 @@ class Scorer(ABC):
         """Counts of one sample that add up over samples, such as errors and characters; called as ``score_clip`` is."""
         return {}
 
+    def label(self, outputs: Mapping[str, Payload]) -> Payload:
+        """The truth that these outputs of one item would be right for, to score other configurations against.
+
+        Raises:
+            NotImplementedError: this scorer can't make truths of outputs.
+        """
+        raise NotImplementedError(
+            f"{type(self).__name__} can't make labels of outputs: override label(), or profile against known truths"
+        )
+
     def corpus(self, totals: Mapping[str, float]) -> Mapping[str, float]:
         """The metrics of a whole content by name, from its samples' tallies added up: errors over characters, say."""
         return {}

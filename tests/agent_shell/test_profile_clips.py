@@ -36,6 +36,9 @@ class Hits(Scorer):
     def score(self, outputs, truth):
         return float(outputs["total"]["total"] == truth["total"])
 
+    def label(self, outputs):
+        return {"total": outputs["total"]["total"]}
+
     def tally(self, outputs, truths):
         return {"items": len(truths), "hits": sum(self.score(one, truth) for one, truth in zip(outputs, truths))}
 """
@@ -112,6 +115,17 @@ def test_every_operator_is_timed_on_every_sample(run):
     for index in range(3):
         result, _ = run.sample(index, clip([1, 1, 1], [1, 2, 3]), settings(1), score=True)
         assert all(operator.cpu_ms > 0.0 for operator in result.operators)
+
+
+def test_a_clip_is_scored_against_what_the_reference_gives(run):
+    unknown = clip([9, 1, 2, 5], [-1, -1, -1, -1], warmup=1)
+    labelled = run.labelled(0, unknown, settings(1))
+    same, _ = run.sample(0, labelled, settings(1), score=True)
+    other, _ = run.sample(0, labelled, settings(2), score=True)
+    assert (same.score_ratio, other.score_ratio) == (1.0, 0.0)
+    # What the reference gave is not made again.
+    assert all(operator.cached for operator in same.operators)
+    assert labelled.items[0].truth == unknown.items[0].truth
 
 
 def test_equal_outputs_have_equal_fingerprints_and_others_do_not(run):

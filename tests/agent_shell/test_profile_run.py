@@ -9,7 +9,7 @@ from circinus.bundle import extract
 from circinus.payload import encode
 from edge_agent.harness import knob_values
 from edge_agent.profile_inputs import Clip, Item, by_prefix, read_pipeline
-from edge_agent.profile_run import Measured, Outputs, PipelineRun, waited_ms
+from edge_agent.profile_run import ENTRY_BYTES, Measured, Outputs, PipelineRun, waited_ms
 
 
 @pytest.fixture
@@ -56,6 +56,32 @@ def test_an_equal_prefix_is_not_run_again_and_keeps_its_times(pipeline):
     assert not second.operators[1].cached
     assert second.score_ratio == 0.25
     assert run.operator_s - spent_s < 0.004
+
+
+def test_what_is_hurried_says_so_and_is_measured_again_when_times_are_asked_for(pipeline):
+    run = run_of(pipeline)
+    run.rested = False
+    hurried, _ = run.sample(0, WORD, settings(0, "loud"), score=True)
+    repeated, _ = run.sample(0, WORD, settings(0, "loud"), score=True)
+    run.rested = True
+    rested, _ = run.sample(0, WORD, settings(0, "loud"), score=True)
+    run.rested = False
+    last, _ = run.sample(0, WORD, settings(0, "loud"), score=True)
+    flags = [[(one.hurried, one.cached) for one in result.operators] for result in (hurried, repeated, rested, last)]
+    assert flags == [[(True, False)] * 2, [(True, True)] * 2, [(False, False)] * 2, [(False, True)] * 2]
+    assert hurried.operators[0].cpu_ms >= 4.0
+    assert {result.score_ratio for result in (hurried, repeated, rested, last)} == {1.0}
+
+
+def test_an_operator_that_did_not_start_is_tried_again_by_the_next_request(pipeline, tmp_path):
+    flag = tmp_path / "there"
+    code = TOY_OPERATORS.replace("self.calls = 0", f"self.calls = 0; open({str(flag)!r}).close()")
+    (tmp_path / "bundle" / "toy.py").write_text(code)
+    run = run_of(pipeline)
+    assert "doesn't start" in run.sample(0, WORD, settings(0, "loud"), score=True)[1]
+    flag.touch()
+    run.forget_failed()
+    assert run.sample(0, WORD, settings(0, "loud"), score=True)[1] == ""
 
 
 def test_equal_outputs_of_other_knobs_share_what_follows(pipeline):
@@ -105,12 +131,12 @@ def test_configurations_with_equal_settings_upstream_stand_together(pipeline):
 
 
 def test_the_cache_stays_within_its_bytes():
-    outputs = Outputs(limit_bytes=10)
+    outputs = Outputs(limit_bytes=2 * ENTRY_BYTES + 10)
 
     def entry(size):
         return Measured(data=b"x" * size, digest=b"", cpu_ms=0.0, wall_ms=0.0)
 
-    for name, size in (("a", 4), ("b", 4), ("huge", 11)):
+    for name, size in (("a", 4), ("b", 4), ("huge", ENTRY_BYTES + 11)):
         outputs.put((name,), entry(size))
     assert outputs.get(("a",)) is not None
     outputs.put(("c",), entry(4))

@@ -1,90 +1,23 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
-import sys
-from collections.abc import AsyncIterator
-from pathlib import Path
 
-import psutil
 import pytest
-from shell_fakes import DEADLINE_S, TOY_OPERATORS, BlobShelf, configuration, profile_request, toy_bundle, toy_samples
+from profile_desk import Desk, key_of, running
+from shell_fakes import DEADLINE_S, TOY_OPERATORS, configuration, profile_request, toy_bundle, toy_samples
 
 from circinus.errors import NotRunnable
-from circinus.wire import configuration_profile_from_message
-from edge_agent.blobs import Blobs
-from edge_agent.profiler import Profiler
 
 pytestmark = [pytest.mark.slow, pytest.mark.system]
-
-
-class Desk:
-    """Takes what a profiler says."""
-
-    def __init__(self) -> None:
-        self.reports = []
-        self.progress = []
-        self._news = asyncio.Event()
-
-    def take(self, message):
-        (self.reports if message.WhichOneof("message") == "profile_report" else self.progress).append(message)
-        self._news.set()
-
-    async def ended(self, request_id="profile-1"):
-        async with asyncio.timeout(DEADLINE_S * 2):
-            while True:
-                for message in self.reports:
-                    if message.profile_report.done and message.profile_report.id == request_id:
-                        return message.profile_report.error
-                self._news.clear()
-                await self._news.wait()
-
-    def results(self):
-        """Samples and memory by knobs."""
-        found = {}
-        for message in self.reports:
-            for part in message.profile_report.configurations:
-                profile = configuration_profile_from_message(part)
-                key = tuple(sorted(profile.configuration.items()))
-                samples, memory = found.setdefault(key, ({}, {}))
-                samples.update({sample.sample_index: sample for sample in profile.samples})
-                memory.update(profile.memory_bytes)
-        return found
-
-
-@contextlib.asynccontextmanager
-async def running(tmp_path, desk, *blobs, python=lambda digest: Path(sys.executable)) -> AsyncIterator[Profiler]:
-    store = Blobs(tmp_path / "state", BlobShelf(*blobs))
-    store.prepare()
-    profiler = Profiler(
-        blobs=store,
-        python_for=python,
-        run_dir=tmp_path / "profile",
-        speed_ratio=0.5,
-        providers=("CPUExecutionProvider",),
-        deliver=desk.take,
-        tell=desk.take,
-    )
-    task = asyncio.create_task(profiler.run())
-    try:
-        yield profiler
-    finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
-    assert psutil.Process().children(recursive=True) == []
-
-
-def key_of(megabytes, mode):
-    return (("shout.mode", mode), ("twice.megabytes", megabytes))
 
 
 async def test_every_configuration_and_sample_is_measured_and_scored(tmp_path):
     bundle, samples, desk = toy_bundle(tmp_path / "toy"), toy_samples(4), Desk()
     wanted = [configuration(0, "loud"), configuration(32, "loud"), configuration(0, "quiet")]
     async with running(tmp_path, desk, bundle, samples) as profiler:
-        profiler.submit(profile_request(bundle, samples, wanted, [0, 1, 3], parallelism=2))
+        request = profile_request(bundle, samples, wanted, [0, 1, 3], parallelism=2, probe_memory=True, times=True)
+        profiler.submit(request)
         assert await desk.ended() == ""
     results = desk.results()
     assert set(results) == {key_of(0, "loud"), key_of(32, "loud"), key_of(0, "quiet")}
@@ -131,18 +64,19 @@ async def test_a_process_that_dies_ends_its_request_and_not_the_profiler(tmp_pat
         assert await desk.ended("next") == ""
 
 
-@pytest.mark.parametrize("hangs_at", [0, 2])
-async def test_an_operator_that_hangs_ends_its_request_within_its_own_bound(tmp_path, hangs_at):
-    # At once, so that the memory probe meets it; or only for a later item, so that a sample's run does.
+@pytest.mark.parametrize(("hangs_at", "probe_memory"), [(0, True), (0, False), (2, True)])
+async def test_an_operator_that_hangs_ends_its_request_within_its_own_bound(tmp_path, hangs_at, probe_memory):
+    # At once, so that the memory probe meets it where there is one; or only for a later item, so that a sample does.
     hang = f"if inputs['twice']['text'] >= 'word{hangs_at}': time.sleep(3600)"
     code = TOY_OPERATORS.replace("if mode ==", f"{hang}\n        if mode ==", 1)
     bundle = toy_bundle(tmp_path / "toy", code=code, hang_ms=1.0)
     samples, desk = toy_samples(3), Desk()
     async with running(tmp_path, desk, bundle, samples) as profiler:
-        profiler.submit(profile_request(bundle, samples, [configuration(0, "loud")], [0, 1, 2]))
+        wanted = [configuration(0, "loud")]
+        profiler.submit(profile_request(bundle, samples, wanted, [0, 1, 2], probe_memory=probe_memory))
         error = await desk.ended()
     assert 'operator shout {"mode":"loud"} hangs: no output after' in error
-    assert ("sample 2" in error) == (hangs_at == 2)
+    assert (f"sample {hangs_at}" in error) == (hangs_at == 2 or not probe_memory)
 
 
 async def test_a_cancelled_request_ends_and_the_next_one_runs(tmp_path):
@@ -171,8 +105,13 @@ async def test_the_budget_stops_with_what_there_is(tmp_path):
         request = profile_request(bundle, samples, [configuration(0, "loud")], list(range(30)), budget_s=0.03)
         profiler.submit(request)
         error = await desk.ended()
-    assert "budget of 0.03 s" in error
-    ((found, _),) = desk.results().values()
+        assert "budget of 0.03 s" in error
+        # What an earlier request took of the same process is not on this one's account.
+        profiler.submit(
+            profile_request(bundle, samples, [configuration(0, "loud")], list(range(30)), budget_s=60.0, id="next")
+        )
+        assert await desk.ended("next") == ""
+    ((found, _),) = desk.results(of="profile-1").values()
     assert 1 <= len(found) < 30
 
 

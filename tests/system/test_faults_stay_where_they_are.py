@@ -75,7 +75,7 @@ def workers(fleet, name):
     return {
         child.pid: " ".join(child.cmdline())
         for child in psutil.Process(fleet.pid(name)).children(recursive=True)
-        if child.status() != psutil.STATUS_ZOMBIE
+        if child.status() != psutil.STATUS_ZOMBIE and "edge_agent.profile_process" not in child.cmdline()
     }
 
 

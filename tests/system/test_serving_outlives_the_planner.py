@@ -125,4 +125,6 @@ def worker_pids(fleet):
         child.pid
         for name in ("camera-1", "cloud-1")
         for child in psutil.Process(fleet.pid(name)).children(recursive=True)
+        # Those that profile stay for a while, too.
+        if "edge_agent.profile_process" not in child.cmdline()
     }

@@ -11,13 +11,17 @@ from circinus.model.pipeline import Configuration, OperatorId
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OperatorSample:
-    """One operator on one sample; times are those of the device, emulation included."""
+    """One operator on one sample; times are those of the device, emulation included.
+
+    ``hurried``: they are only a rough idea, without cold caches and rest before the measurement.
+    """
 
     operator_id: OperatorId
     cpu_ms: float
     wall_ms: float
     output_bytes: int
     cached: bool
+    hurried: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

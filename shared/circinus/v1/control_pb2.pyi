@@ -188,7 +188,7 @@ class EnvironmentStatus(_message.Message):
     def __init__(self, environment: _Optional[_Union[_types_pb2.Environment, _Mapping]] = ...) -> None: ...
 
 class ProfileRequest(_message.Message):
-    __slots__ = ("id", "pipeline_id", "bundle_digest", "environment_digest", "content_digest", "configurations", "sample_indices", "score", "parallelism", "budget_s")
+    __slots__ = ("id", "pipeline_id", "bundle_digest", "environment_digest", "content_digest", "configurations", "sample_indices", "score", "parallelism", "budget_s", "probe_memory", "times", "reference")
     ID_FIELD_NUMBER: _ClassVar[int]
     PIPELINE_ID_FIELD_NUMBER: _ClassVar[int]
     BUNDLE_DIGEST_FIELD_NUMBER: _ClassVar[int]
@@ -199,6 +199,9 @@ class ProfileRequest(_message.Message):
     SCORE_FIELD_NUMBER: _ClassVar[int]
     PARALLELISM_FIELD_NUMBER: _ClassVar[int]
     BUDGET_S_FIELD_NUMBER: _ClassVar[int]
+    PROBE_MEMORY_FIELD_NUMBER: _ClassVar[int]
+    TIMES_FIELD_NUMBER: _ClassVar[int]
+    REFERENCE_FIELD_NUMBER: _ClassVar[int]
     id: str
     pipeline_id: str
     bundle_digest: str
@@ -209,7 +212,10 @@ class ProfileRequest(_message.Message):
     score: bool
     parallelism: int
     budget_s: float
-    def __init__(self, id: _Optional[str] = ..., pipeline_id: _Optional[str] = ..., bundle_digest: _Optional[str] = ..., environment_digest: _Optional[str] = ..., content_digest: _Optional[str] = ..., configurations: _Optional[_Iterable[_Union[_types_pb2.Configuration, _Mapping]]] = ..., sample_indices: _Optional[_Iterable[int]] = ..., score: _Optional[bool] = ..., parallelism: _Optional[int] = ..., budget_s: _Optional[float] = ...) -> None: ...
+    probe_memory: bool
+    times: bool
+    reference: _types_pb2.Configuration
+    def __init__(self, id: _Optional[str] = ..., pipeline_id: _Optional[str] = ..., bundle_digest: _Optional[str] = ..., environment_digest: _Optional[str] = ..., content_digest: _Optional[str] = ..., configurations: _Optional[_Iterable[_Union[_types_pb2.Configuration, _Mapping]]] = ..., sample_indices: _Optional[_Iterable[int]] = ..., score: _Optional[bool] = ..., parallelism: _Optional[int] = ..., budget_s: _Optional[float] = ..., probe_memory: _Optional[bool] = ..., times: _Optional[bool] = ..., reference: _Optional[_Union[_types_pb2.Configuration, _Mapping]] = ...) -> None: ...
 
 class CancelProfileRequest(_message.Message):
     __slots__ = ("id",)
@@ -230,7 +236,7 @@ class ProfileProgress(_message.Message):
     def __init__(self, id: _Optional[str] = ..., samples_done: _Optional[int] = ..., samples_total: _Optional[int] = ..., operator_s: _Optional[float] = ...) -> None: ...
 
 class OperatorSample(_message.Message):
-    __slots__ = ("operator_id", "cpu_ms", "wall_ms", "output_bytes", "cached", "parts", "output_fingerprint")
+    __slots__ = ("operator_id", "cpu_ms", "wall_ms", "output_bytes", "cached", "parts", "output_fingerprint", "hurried")
     OPERATOR_ID_FIELD_NUMBER: _ClassVar[int]
     CPU_MS_FIELD_NUMBER: _ClassVar[int]
     WALL_MS_FIELD_NUMBER: _ClassVar[int]
@@ -238,6 +244,7 @@ class OperatorSample(_message.Message):
     CACHED_FIELD_NUMBER: _ClassVar[int]
     PARTS_FIELD_NUMBER: _ClassVar[int]
     OUTPUT_FINGERPRINT_FIELD_NUMBER: _ClassVar[int]
+    HURRIED_FIELD_NUMBER: _ClassVar[int]
     operator_id: str
     cpu_ms: float
     wall_ms: float
@@ -245,7 +252,8 @@ class OperatorSample(_message.Message):
     cached: bool
     parts: float
     output_fingerprint: int
-    def __init__(self, operator_id: _Optional[str] = ..., cpu_ms: _Optional[float] = ..., wall_ms: _Optional[float] = ..., output_bytes: _Optional[int] = ..., cached: _Optional[bool] = ..., parts: _Optional[float] = ..., output_fingerprint: _Optional[int] = ...) -> None: ...
+    hurried: bool
+    def __init__(self, operator_id: _Optional[str] = ..., cpu_ms: _Optional[float] = ..., wall_ms: _Optional[float] = ..., output_bytes: _Optional[int] = ..., cached: _Optional[bool] = ..., parts: _Optional[float] = ..., output_fingerprint: _Optional[int] = ..., hurried: _Optional[bool] = ...) -> None: ...
 
 class SampleResult(_message.Message):
     __slots__ = ("sample_index", "score_ratio", "operators", "tally")
@@ -295,16 +303,18 @@ class ConfigurationProfile(_message.Message):
     def __init__(self, configuration: _Optional[_Union[_types_pb2.Configuration, _Mapping]] = ..., samples: _Optional[_Iterable[_Union[SampleResult, _Mapping]]] = ..., memory_bytes: _Optional[_Mapping[str, int]] = ..., source_bytes: _Optional[int] = ..., accelerator_memory_bytes: _Optional[_Mapping[str, int]] = ...) -> None: ...
 
 class ProfileReport(_message.Message):
-    __slots__ = ("id", "configurations", "done", "error")
+    __slots__ = ("id", "configurations", "done", "error", "operator_s")
     ID_FIELD_NUMBER: _ClassVar[int]
     CONFIGURATIONS_FIELD_NUMBER: _ClassVar[int]
     DONE_FIELD_NUMBER: _ClassVar[int]
     ERROR_FIELD_NUMBER: _ClassVar[int]
+    OPERATOR_S_FIELD_NUMBER: _ClassVar[int]
     id: str
     configurations: _containers.RepeatedCompositeFieldContainer[ConfigurationProfile]
     done: bool
     error: str
-    def __init__(self, id: _Optional[str] = ..., configurations: _Optional[_Iterable[_Union[ConfigurationProfile, _Mapping]]] = ..., done: _Optional[bool] = ..., error: _Optional[str] = ...) -> None: ...
+    operator_s: float
+    def __init__(self, id: _Optional[str] = ..., configurations: _Optional[_Iterable[_Union[ConfigurationProfile, _Mapping]]] = ..., done: _Optional[bool] = ..., error: _Optional[str] = ..., operator_s: _Optional[float] = ...) -> None: ...
 
 class FetchBlobRequest(_message.Message):
     __slots__ = ("digest",)

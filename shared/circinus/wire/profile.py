@@ -49,6 +49,7 @@ def _sample_to_message(sample: SampleResult) -> control_pb2.SampleResult:
                 wall_ms=operator.wall_ms,
                 output_bytes=operator.output_bytes,
                 cached=operator.cached,
+                hurried=operator.hurried,
             )
             for operator in sample.operators
         ],
@@ -87,6 +88,7 @@ def _sample_from_message(message: control_pb2.SampleResult) -> SampleResult:
                     check.number("samples.operators.output_bytes", operator.output_bytes, high=_MAX_BYTES)
                 ),
                 cached=operator.cached,
+                hurried=operator.hurried,
             )
             for operator in message.operators
         ),
