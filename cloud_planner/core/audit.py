@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice, product
 from math import isclose
 
@@ -24,11 +24,12 @@ from circinus.model.plan import OperatorPlan, Plan, Selection
 from cloud_planner.core.estimate import (
     accuracy_probability_ratio,
     dominant_share_ratio,
-    join,
+    items_ratio,
     percentile_ms,
     slo_probability,
     stay_of,
 )
+from cloud_planner.core.moment import START, Moment, later_of
 from cloud_planner.core.network import SECONDS_PER_H, Hop, Network
 from cloud_planner.core.packing import machines_needed
 from cloud_planner.core.problem import Billing, Candidate, Option, Problem, QueryProblem, Step
@@ -235,8 +236,7 @@ def _way(work: _Audit, entry: _Placed, chosen: tuple[tuple[OperatorPlan, Option]
     options = {step.operator_id: option for step, (_, option) in zip(candidate.steps, chosen, strict=True)}
     bits: dict[tuple[DeviceId, DeviceId], float] = defaultdict(float)
     cost = 0.0
-    # By operator: mean, variance, variability of what leaves, way back.
-    times: dict[OperatorId, tuple[float, float, float, float]] = {SOURCE: (0.0, 0.0, query.arrival_cv2, 0.0)}
+    ends: dict[OperatorId, _End] = {SOURCE: _End(at=START, cv2=query.arrival_cv2, back_ms=0.0, passed=(SOURCE,))}
     for step, (operator, option) in zip(candidate.steps, chosen, strict=True):
         arrivals = []
         for name in step.inputs:
@@ -247,49 +247,66 @@ def _way(work: _Audit, entry: _Placed, chosen: tuple[tuple[OperatorPlan, Option]
             cost += hop.price_per_byte * query.rate_per_s * items * size * SECONDS_PER_H
             if hop.wire is not None:
                 bits[hop.wire.source, hop.wire.target] += query.rate_per_s * items * size * 8.0
-            arrivals.append(_arrival(query, times[name], hop, size))
-        times[step.operator_id] = _served(work, query, step, option, operator, arrivals)
-    mean, variance = 0.0, 0.0
-    for number, name in enumerate(candidate.outputs):
-        total = times[name][0] + times[name][3]
-        if number == 0:
-            mean, variance = total, times[name][1]
-        else:
-            later = join(mean, variance, total, times[name][1])
-            mean, variance = float(later[0]), float(later[1])
+            arrivals.append(_arrival(query, ends[name], hop, size))
+        ends[step.operator_id] = _served(work, entry, step, option, operator, _joined(arrivals, ends))
+    answer = _joined([replace(ends[n], at=ends[n].at.later(ends[n].back_ms)) for n in candidate.outputs], ends).at
+    latency = percentile_ms(
+        answer.mean_ms, answer.total_ms2(candidate.stage_correlation_ratio), query.slo.percentile_ratio
+    )
     return _Way(
         options=tuple(option for _, option in chosen),
         traffic_cost_per_h=cost,
         bits_per_s=bits,
-        latency_ms=float(percentile_ms(mean, variance, query.slo.percentile_ratio)),
+        latency_ms=float(latency),
     )
 
 
-def _arrival(
-    query: QueryProblem, sent: tuple[float, float, float, float], hop: Hop, size: float
-) -> tuple[float, float, float, float]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _End:
+    """The end of an operator, or an arrival from it. ``passed``: operators that every way to it passes, in order."""
+
+    at: Moment
+    cv2: float
+    back_ms: float
+    passed: tuple[OperatorId, ...]
+
+
+def _arrival(query: QueryProblem, sent: _End, hop: Hop, size: float) -> _End:
     back = hop.back_ms if query.answer_to_source and query.source is not None else 0.0
-    return (sent[0] + hop.transfer_ms(size), sent[1], sent[2], sent[3] + back)
+    return replace(sent, at=sent.at.later(hop.transfer_ms(size)), back_ms=sent.back_ms + back)
 
 
-def _served(
-    work: _Audit,
-    query: QueryProblem,
-    step: Step,
-    option: Option,
-    operator: OperatorPlan,
-    arrivals: list[tuple[float, float, float, float]],
-) -> tuple[float, float, float, float]:
-    mean, variance, cv2, back = arrivals[0]
+def _joined(arrivals: list[_End], ends: Mapping[OperatorId, _End]) -> _End:
+    """The latest of some arrivals."""
+    last = arrivals[0]
     for other in arrivals[1:]:
-        later = join(mean, variance, other[0], other[1])
-        mean, variance = float(later[0]), float(later[1])
-        cv2, back = max(cv2, other[2]), max(back, other[3])
+        passed = tuple(name for name in last.passed if name in other.passed)
+        last = _End(
+            at=later_of(last.at, other.at, ends[passed[-1]].at),
+            cv2=max(last.cv2, other.cv2),
+            back_ms=max(last.back_ms, other.back_ms),
+            passed=passed,
+        )
+    return last
+
+
+def _served(work: _Audit, entry: _Placed, step: Step, option: Option, operator: OperatorPlan, arrival: _End) -> _End:
+    query, candidate = entry.query, entry.candidate
     cap = work.problem.replica_utilization_cap
     rate = query.rate_per_s * step.items_per_item / operator.replicas
-    stay = stay_of(option, cap * option.capacity_per_s if query.splittable else rate, work.problem.waiting)
-    stay_mean, stay_variance, departure = stay.through(cv2)
-    return mean + float(stay_mean), variance + float(stay_variance), float(departure), back
+    stay, departure = stay_of(
+        option,
+        cap * option.capacity_per_s if query.splittable else rate,
+        work.problem.waiting,
+        replicas=1 if query.splittable else operator.replicas,
+        items_ratio=items_ratio(candidate, step),
+    ).moment(arrival.cv2, candidate.stage_correlation_ratio, arrival.at.deviation_ms)
+    return _End(
+        at=arrival.at.then(stay),
+        cv2=float(departure),
+        back_ms=arrival.back_ms,
+        passed=(*arrival.passed, step.operator_id),
+    )
 
 
 def _slo(work: _Audit, entry: _Placed) -> None:

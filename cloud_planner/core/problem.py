@@ -122,6 +122,8 @@ class Candidate:
 
     The SLO is held against ``accuracy.low``, a lower confidence bound; tables that are exact have low = value.
     ``latency_uncertainty_ratio`` is the relative standard error of its latency estimates (0: exact tables).
+    ``stage_correlation_ratio`` (0..1) is the correlation of its service times for one item: how much an item that is
+    slow at one step is slow at all.
     """
 
     configuration: Configuration
@@ -130,6 +132,7 @@ class Candidate:
     source_bytes: float
     outputs: tuple[OperatorId, ...]
     latency_uncertainty_ratio: float = 0.0
+    stage_correlation_ratio: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

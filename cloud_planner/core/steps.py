@@ -17,7 +17,6 @@ from circinus.model.device import DeviceId
 from circinus.model.pipeline import SOURCE
 from circinus.model.query import Slo
 from cloud_planner.core.estimate import (
-    Array,
     Stay,
     dominant_share_ratio,
     paid_share,
@@ -25,13 +24,15 @@ from cloud_planner.core.estimate import (
     replicas_needed,
     stay_of,
 )
-from cloud_planner.core.network import Network
+from cloud_planner.core.moment import Array
+from cloud_planner.core.network import SECONDS_PER_H, Network
 from cloud_planner.core.problem import Candidate, Machine, Option, Problem, QueryProblem, Step, Waiting
 from cloud_planner.core.resources import Resource, bits_amount, fit_count, machine_amounts, shape_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+UNBOUNDED = inf
 #: How many replicas beyond the fewest are tried where more of them shorten waiting ...
 EXTRA_REPLICAS = 2
 #: ... while a replica would be busy for more than this part of the time with one fewer.
@@ -48,7 +49,10 @@ class Pick:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choices:
-    """The choices of a step. ``use``: (choices, resources); ``machine``: local indices; ``stay`` holds arrays."""
+    """The choices of a step. ``use``: (choices, resources); ``machine``: local indices; ``stay`` holds arrays.
+
+    ``least_...``: over the choices, each figure by itself; infinite where there are none.
+    """
 
     picks: tuple[Pick, ...]
     machine: NDArray[np.int64]
@@ -56,6 +60,10 @@ class Choices:
     cost_per_h: Array
     own_cost_per_h: Array
     use: Array
+    least_stay_ms: float
+    least_cost_per_h: float
+    least_own_cost_per_h: float
+    least_use: Array
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +75,8 @@ class Ways:
     ms_per_byte: Array
     back_ms: Array
     price_per_byte: Array
+    #: The same with the price of the link as a resource.
+    charge_per_byte: Array
     #: Index of the link's resource, -1 where it is not tight.
     wire: NDArray[np.int64]
     #: Share of the link for a byte per second.
@@ -76,9 +86,17 @@ class Ways:
 class Space:
     """One query's machines, tight resources and ways, numbered from 0. Built once for each enumeration."""
 
-    def __init__(self, network: Network, problem: Problem, query: QueryProblem, left: Mapping[Resource, float]) -> None:
-        """``left``: what there is of each tight resource; others are taken as plenty."""
+    def __init__(
+        self,
+        network: Network,
+        problem: Problem,
+        query: QueryProblem,
+        left: Mapping[Resource, float],
+        price: Mapping[Resource, float] | None = None,
+    ) -> None:
+        """``left``: what there is of each tight resource; others are plenty. ``price``: of a unit, added to costs."""
         self.network, self.problem, self.query = network, problem, query
+        self.price = dict(price or {})
         used = {option.machine for candidate in query.candidates for step in candidate.steps for option in step.options}
         self.machines = sorted(used)
         self.number = {machine: index for index, machine in enumerate(self.machines)}
@@ -96,7 +114,7 @@ class Space:
     def _ways(self) -> Ways:
         rows, columns = len(self.machines) + 1, len(self.machines)
         exists = np.zeros((rows, columns), dtype=bool)
-        delay, per_byte, back, price, share = (np.zeros((rows, columns)) for _ in range(5))
+        delay, per_byte, back, price, charge, share = (np.zeros((rows, columns)) for _ in range(6))
         wire = np.full((rows, columns), -1, dtype=np.int64)
         ends: list[DeviceId | None] = [*self.machines, self.query.source]
         answered = self.query.answer_to_source and self.query.source is not None
@@ -109,6 +127,9 @@ class Space:
                 delay[a, b], per_byte[a, b], price[a, b] = hop.delay_ms, hop.ms_per_byte, hop.price_per_byte
                 back[a, b] = hop.back_ms if answered else 0.0
                 bits = bits_amount(hop, 1.0, self.problem.link_utilization_cap)
+                charge[a, b] = price[a, b]
+                if bits is not None:
+                    charge[a, b] += self.price.get(bits[0], 0.0) * bits[1] / SECONDS_PER_H
                 if bits is not None and bits[0] in self.resource_number:
                     wire[a, b], share[a, b] = self.resource_number[bits[0]], bits[1]
         return Ways(
@@ -117,15 +138,19 @@ class Space:
             ms_per_byte=per_byte,
             back_ms=back,
             price_per_byte=price,
+            charge_per_byte=charge,
             wire=wire,
             share_per_byte=share,
         )
 
-    def choices(self, step: Step, slo: Slo, *, fractional: bool, fixed: Pick | None = None) -> Choices:
+    def choices(
+        self, step: Step, slo: Slo, *, items_ratio: float, fractional: bool, fixed: Pick | None = None
+    ) -> Choices:
         """The choices of a step, in order of options.
 
         Args:
             step: The step.
+            items_ratio: Items for each item of the input that has most.
             slo: The bounds held: without one on latency, waiting does not matter and the fewest replicas do.
             fractional: For a split query's routes: one replica stands for the load that it would have, in parts, and
                 no amounts are taken.
@@ -140,7 +165,7 @@ class Space:
                 continue
             counts = (fixed.replicas,) if fixed else self._replica_counts(step, option, slo, fractional=fractional)
             kept += [(Pick(option=index, replicas=count), option) for count in counts]
-        stays = [self._stay(step, option, pick.replicas) for pick, option in kept]
+        stays = [self._stay(step, option, pick.replicas, items_ratio) for pick, option in kept]
         use = np.zeros((len(kept), len(self.resources)))
         cost, own = np.zeros(len(kept)), np.zeros(len(kept))
         for row, (pick, option) in enumerate(kept):
@@ -150,15 +175,20 @@ class Space:
             cost[row] = own[row] if paid_share(machine) else _whole_cost_per_h(machine, option, count)
             if not fractional:
                 for resource, amount in machine_amounts(machine, option, pick.replicas):
+                    cost[row] += self.price.get(resource, 0.0) * amount
                     if resource in self.resource_number:
                         use[row, self.resource_number[resource]] += amount
         return Choices(
             picks=tuple(pick for pick, _ in kept),
             machine=np.array([self.number[option.machine] for _, option in kept], dtype=np.int64),
-            stay=_stacked(stays),
+            stay=Stay.stacked(stays),
             cost_per_h=cost,
             own_cost_per_h=own,
             use=use,
+            least_stay_ms=min((float(stay.base_ms) for stay in stays), default=UNBOUNDED),
+            least_cost_per_h=float(cost.min(initial=UNBOUNDED)),
+            least_own_cost_per_h=float(own.min(initial=UNBOUNDED)),
+            least_use=use.min(axis=0) if len(use) else np.zeros(len(self.resources)),
         )
 
     def _load(self, step: Step, option: Option) -> float:
@@ -178,9 +208,11 @@ class Space:
                 most += 1
         return range(least, most + 1)
 
-    def _stay(self, step: Step, option: Option, replicas: int) -> Stay:
+    def _stay(self, step: Step, option: Option, replicas: int, items_ratio: float) -> Stay:
         cap = self.problem.replica_utilization_cap
-        return stay_of(option, replica_arrival_per_s(self.query, step, option, replicas, cap), self.problem.waiting)
+        arrival_per_s = replica_arrival_per_s(self.query, step, option, replicas, cap)
+        dealt = 1 if self.query.splittable else replicas
+        return stay_of(option, arrival_per_s, self.problem.waiting, replicas=dealt, items_ratio=items_ratio)
 
 
 def _whole_cost_per_h(machine: Machine, option: Option, count: float) -> float:
@@ -188,16 +220,6 @@ def _whole_cost_per_h(machine: Machine, option: Option, count: float) -> float:
     if not machine.exclusive:
         return 0.0
     return machine.price_per_h * ceil(count / fit_count(machine, shape_of(option)))
-
-
-def _stacked(stays: list[Stay]) -> Stay:
-    return Stay(
-        base_ms=np.array([stay.base_ms for stay in stays], dtype=float),
-        variance_ms2=np.array([stay.variance_ms2 for stay in stays], dtype=float),
-        pressure_ms=np.array([stay.pressure_ms for stay in stays], dtype=float),
-        service_cv2=np.array([stay.service_cv2 for stay in stays], dtype=float),
-        utilization_ratio=np.array([stay.utilization_ratio for stay in stays], dtype=float),
-    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -226,6 +248,15 @@ class Skeleton:
     def joins(self) -> bool:
         """Whether some step, or the answer, waits for more than one input."""
         return len(self.outputs) > 1 or any(len(reads) > 1 for reads in self.inputs)
+
+    @property
+    def passed(self) -> tuple[frozenset[int], ...]:
+        """For each step, those that every way to it passes, itself among them."""
+        found: list[frozenset[int]] = []
+        for index, reads in enumerate(self.inputs):
+            ways = [found[place] if place >= 0 else frozenset() for place in reads]
+            found.append(frozenset({index}).union(frozenset.intersection(*ways) if ways else ()))
+        return tuple(found)
 
     @property
     def cycles(self) -> tuple[tuple[int, ...], ...]:
@@ -266,14 +297,3 @@ class Skeleton:
             if node not in entered:
                 visit(node, -1)
         return tuple(sorted(found))
-
-
-def tails_ms(skeleton: Skeleton, least_ms: tuple[float, ...]) -> tuple[float, ...]:
-    """The least time from the end of each step to the answer, given the least stay of each step."""
-    tails = [0.0] * len(least_ms)
-    for index in reversed(range(len(least_ms))):
-        tails[index] = max((least_ms[later] + tails[later] for later in skeleton.successors[index]), default=0.0)
-    return tuple(tails)
-
-
-UNBOUNDED = inf

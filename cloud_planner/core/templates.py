@@ -1,59 +1,49 @@
 """Templates: the non-dominated routes of a query over all of its candidates. PURE.
 
-A route of a candidate takes one choice (option and replicas) for each step. Partial routes stand in a table and are
-expanded operator by operator; candidates that begin with the same steps share what is expanded so far. A partial
-route goes when it cannot meet the SLO even if all that follows took no waiting, when it needs more than there is, or
-when another with its frontier on the same machines is nowhere worse: in mean and variance at each frontier step, in
-the variability of what flows on, in cost, and in each resource that could run out. All that follows adds to these or
-is monotone in them (estimate.py), so no optimum is lost. Complete routes are compared across candidates by cost and
-resources only: with the SLO met, no more is asked for.
+A route of a candidate takes one choice (option and replicas) for each step. Partial routes are grown step by step over
+all candidates together (prefixes.py, growth.py). Complete routes are compared across candidates by cost and resources
+only: with the SLO met, no more is asked for.
 
-Frontier: the steps that some later step still reads. Complexity: rows x choices for each step, and the pruning.
+Candidates are taken in growing batches, those with the least to do first: what their routes beat, whatever follows, is
+left out of the next. What is still too much is thinned on a grid, and said to be: no bound follows from it.
+
+Complexity: rows x choices for each step, and the pruning.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 
 import numpy as np
 
 from circinus.model.query import Slo
-from cloud_planner.core.estimate import (
-    SLACK_RATIO,
-    Array,
-    join,
-    latency_limit_ms,
-    meets_accuracy,
-    percentile_ms,
-)
-from cloud_planner.core.network import SECONDS_PER_H, Network
-from cloud_planner.core.pareto import beaten, non_dominated
+from cloud_planner.core.estimate import SLACK_RATIO, items_ratio, latency_limit_ms, meets_accuracy, percentile_ms
+from cloud_planner.core.growth import Grower, Growth, Prune
+from cloud_planner.core.moment import Array
+from cloud_planner.core.network import Network
+from cloud_planner.core.pareto import non_dominated
+from cloud_planner.core.prefixes import levels
 from cloud_planner.core.problem import Problem, QueryProblem, Step
 from cloud_planner.core.resources import Resource
-from cloud_planner.core.steps import UNBOUNDED, Choices, Pick, Skeleton, Space, tails_ms
-from cloud_planner.core.table import Table, answer_times, empty_table, thinned, unbeaten_in_groups
+from cloud_planner.core.steps import UNBOUNDED, Choices, Pick, Skeleton, Space
+from cloud_planner.core.table import Table, answer_times, best_of_each
+from cloud_planner.core.tails import Tails, Weights
+from cloud_planner.core.worst import Worsts
 
-
-class Prune(StrEnum):
-    """What goes.
-
-    ROUTES: any beaten route. PLACEMENTS: routes beaten by one on the same machines. SLOWER: routes beaten in latency
-    alone. NOTHING: none.
-    """
-
-    ROUTES = "routes"
-    PLACEMENTS = "placements"
-    SLOWER = "slower"
-    NOTHING = "nothing"
+#: Candidates that are grown together at most, where what some take is held against the others.
+_BATCH_CANDIDATES = 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TemplateLimits:
-    """The most rows that a table of partial routes, and a template, may have; beyond, they are thinned."""
+    """The most rows that growth goes on with after a step, and that a template may have.
 
-    partial_rows: int = 40_000
+    Beyond, they are thinned, partial ones to an eighth.
+    """
+
+    partial_rows: int = 12_000
     routes: int = 4_000
 
 
@@ -77,10 +67,18 @@ class Route:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Template:
-    """A query's routes, cheapest first; ``complete`` is False if some were left out by a limit."""
+    """A query's routes, cheapest first; ``complete`` is False if some were left out by a limit.
+
+    ``rows_most``: partial routes in the largest table; ``rows_thinned``: how many a limit put out; ``epsilon_ratio``:
+    the coarsest grid that they were thinned on (each thinned one has a kept one nearly as good, up to that ratio at
+    that step, unless the grid had to leave out more).
+    """
 
     routes: tuple[Route, ...]
     complete: bool
+    rows_most: int = 0
+    rows_thinned: int = 0
+    epsilon_ratio: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,10 +123,21 @@ def template(
         enumeration: By default all candidates that meet the SLO on accuracy, held against the query's SLO.
     """
     wanted = enumeration or Enumeration(candidates=admissible(problem, query), slo=query.slo)
-    return _Enumerator(network, problem, query, left, wanted).template()
+    return Enumerator(network, problem, query, left, wanted).template()
 
 
-class _Enumerator:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Complete:
+    """Complete routes that meet the SLO: candidate and estimate of each row."""
+
+    table: Table
+    grower: Grower
+    candidate: np.ndarray[tuple[int], np.dtype[np.int64]]
+    mean_ms: Array
+    variance_ms2: Array
+
+
+class Enumerator:
     """One enumeration; holds what its steps share."""
 
     def __init__(
@@ -138,248 +147,171 @@ class _Enumerator:
         query: QueryProblem,
         left: Mapping[Resource, float],
         wanted: Enumeration,
+        *,
+        price: Mapping[Resource, float] | None = None,
     ) -> None:
+        """``price``: of a unit of a resource, counted in the cost of routes."""
         self.problem, self.query, self.wanted = problem, query, wanted
-        self.space = Space(network, problem, query, left)
+        self.space = Space(network, problem, query, left, price)
         self.steps: dict[Step, int] = {}
-        self.choices: dict[tuple[int, int], Choices] = {}
-        self.tables: dict[tuple[object, ...], Table] = {}
-        self.picks: dict[int, list[tuple[Pick, ...]]] = {}
-        #: By skeleton: least time after each step, least own cost after each step, least cost after each step.
-        self.ahead: dict[Skeleton, tuple[tuple[float, ...], tuple[float, ...], tuple[float, ...]]] = {}
-        self.limit_ms = UNBOUNDED
-        #: Cost and use of complete routes so far: whatever they beat already need not be expanded.
-        self.front = np.zeros((0, 1 + len(self.space.resources)))
+        self.choices: dict[tuple[int, int, float], Choices] = {}
 
     def template(self) -> Template:
-        limits = {index: self._limit_ms(index) for index in self.wanted.candidates}
-        self.limit_ms = max((UNBOUNDED if value is None else value for value in limits.values()), default=UNBOUNDED)
-        skeletons = {index: Skeleton.of(self.query.candidates[index]) for index in self.wanted.candidates}
-        self._look_ahead(skeletons)
-        parts: list[tuple[int, Table, Array, Array]] = []
-        complete = True
-        for index in self._order():
-            table = self._complete_table(index, skeletons[index])
-            complete &= table.complete
-            mean, variance = answer_times(table, skeletons[index])
-            table, mean, variance = self._meeting(table, mean, variance, limits[index])
-            if len(mean):
-                parts.append((index, table, mean, variance))
+        """The template."""
+        parts: list[Complete] = []
+        growths: list[Growth] = []
+        front = np.zeros((0, 1 + len(self.space.resources)))
+        for batch in self._batches():
+            for grower in self.growers(batch):
+                table, growth = grower.grow(self.wanted.limits.partial_rows, front)
+                growths.append(growth)
+                part = self.meeting(grower, table)
+                if not len(part.table):
+                    continue
+                parts.append(part)
                 if self.wanted.prune is Prune.ROUTES:
-                    figures = np.vstack([self.front, np.column_stack([table.cost_per_h, table.use])])
-                    self.front = figures[non_dominated(figures)]
-        return self._merged(parts, complete)
+                    figures = np.vstack([front, np.column_stack([part.table.cost_per_h, part.table.use])])
+                    front = figures[non_dominated(figures)]
+                    # What takes little of everything beats most, so it stands first.
+                    strength = (front / np.maximum(front.max(axis=0), 1e-12)).sum(axis=1)
+                    front = front[np.argsort(strength, kind="stable")]
+        return self._merged(parts, growths)
 
-    def _order(self) -> list[int]:
-        """The candidates, those with the least to do first: their routes beat others' early."""
+    def _batches(self) -> Iterator[tuple[int, ...]]:
+        """The candidates, those with the least to do first: their routes beat others' early, so few are enough."""
+        if self.wanted.prune is not Prune.ROUTES:
+            yield self.wanted.candidates
+            return
 
         def least(index: int) -> tuple[float, float, float, int]:
-            candidate = self.query.candidates[index]
-            every = [self._choices(step, position) for position, step in enumerate(candidate.steps)]
-            cost = sum(float(np.min(choices.cost_per_h, initial=UNBOUNDED)) for choices in every)
-            stay = sum(float(np.min(choices.stay.base_ms, initial=UNBOUNDED)) for choices in every)
-            return (cost, stay, -candidate.accuracy.value, index)
+            stay = sum(choices.least_stay_ms for choices in self._every(index))
+            return (self.least_cost(index), stay, -self.query.candidates[index].accuracy.value, index)
 
-        return sorted(self.wanted.candidates, key=least)
+        ordered, size = sorted(self.wanted.candidates, key=least), 1
+        while ordered:
+            yield tuple(ordered[:size])
+            ordered, size = ordered[size:], min(2 * size, _BATCH_CANDIDATES)
+
+    def _every(self, index: int) -> list[Choices]:
+        candidate = self.query.candidates[index]
+        return [self._choices(step, place, items_ratio(candidate, step)) for place, step in enumerate(candidate.steps)]
+
+    def least_cost(self, index: int) -> float:
+        """What a candidate's steps cost at their cheapest, each by itself."""
+        return sum(choices.least_cost_per_h for choices in self._every(index))
+
+    def growers(self, candidates: Iterable[int], times: Sequence[float] = ()) -> list[Grower]:
+        """Of each shape of a DAG, the tree of these candidates; ``times``: weights of bounds on cost."""
+        shapes: dict[Skeleton, dict[int, float]] = defaultdict(dict)
+        for index in candidates:
+            limit_ms = self._limit_ms(index)
+            shapes[Skeleton.of(self.query.candidates[index])][index] = UNBOUNDED if limit_ms is None else limit_ms
+        found = []
+        for skeleton, limits in shapes.items():
+            tails = Tails(self.space, skeleton, Weights.of(times))
+            worsts = Worsts(self.space, skeleton)
+            roots, tree = levels(self.query, skeleton, limits, self._choices, tails, worsts)
+            found.append(
+                Grower(
+                    space=self.space,
+                    query=self.query,
+                    skeleton=skeleton,
+                    roots=roots,
+                    levels=tree,
+                    slo=self.wanted.slo,
+                    prune=self.wanted.prune,
+                    fractional=self.wanted.fractional,
+                    worsts=worsts,
+                    times=np.array(times, dtype=float),
+                )
+            )
+        return found
 
     def _limit_ms(self, index: int) -> float | None:
         if self.wanted.slo.latency_ms is None:
             return None
         return latency_limit_ms(self.query, self.query.candidates[index], self.problem.slo_probability_ratio)
 
-    def _choices(self, step: Step, position: int) -> Choices:
+    def _choices(self, step: Step, position: int, ratio: float) -> Choices:
         number = self.steps.setdefault(step, len(self.steps))
-        key = (number, position)
+        key = (number, position, ratio)
         if key not in self.choices:
             fixed = self.wanted.fixed[position] if self.wanted.fixed is not None else None
             self.choices[key] = self.space.choices(
-                step, self.wanted.slo, fractional=self.wanted.fractional, fixed=fixed
+                step, self.wanted.slo, items_ratio=ratio, fractional=self.wanted.fractional, fixed=fixed
             )
         return self.choices[key]
 
-    def _look_ahead(self, skeletons: Mapping[int, Skeleton]) -> None:
-        least: dict[Skeleton, list[tuple[float, float, float]]] = {}
-        for index, skeleton in skeletons.items():
-            figures = []
-            for position, step in enumerate(self.query.candidates[index].steps):
-                choices = self._choices(step, position)
-                stay = float(np.min(choices.stay.base_ms, initial=UNBOUNDED))
-                own = float(np.min(choices.own_cost_per_h, initial=UNBOUNDED))
-                figures.append((stay, own, float(np.min(choices.cost_per_h, initial=UNBOUNDED))))
-            before = least.get(skeleton, figures)
-            least[skeleton] = [
-                (min(a[0], b[0]), min(a[1], b[1]), min(a[2], b[2])) for a, b in zip(before, figures, strict=True)
-            ]
-        for skeleton, figures in least.items():
-            after = [figures[position + 1 :] for position in range(len(figures))]
-            self.ahead[skeleton] = (
-                tails_ms(skeleton, tuple(stay for stay, _, _ in figures)),
-                tuple(sum(own for _, own, _ in rest) for rest in after),
-                tuple(sum(cost for _, _, cost in rest) for rest in after),
-            )
+    def meeting(self, grower: Grower, table: Table) -> Complete:
+        """The complete routes of a table that meet the SLO, once for each candidate."""
+        level = grower.levels[-1]
+        count = np.array([len(each) for each in level.members])[table.node]
+        row = np.repeat(np.arange(len(table)), count)
+        within = np.arange(len(row)) - np.repeat(np.cumsum(count) - count, count)
+        starts = np.cumsum([0, *(len(each) for each in level.members)])
+        flat = np.array([index for each in level.members for index in each], dtype=np.int64)
+        candidate = flat[starts[table.node[row]] + within] if len(row) else np.zeros(0, dtype=np.int64)
+        table = table.rows(row)
+        mean, variance = answer_times(table, grower.skeleton, level.correlation_ratio[table.node])
+        if self.wanted.slo.latency_ms is not None and len(mean):
+            limits = np.array([self._limit_ms(int(index)) for index in range(len(self.query.candidates))], dtype=float)
+            allowed = limits[candidate] * (1.0 + SLACK_RATIO)
+            kept = np.flatnonzero(mean <= allowed)
+            latency = percentile_ms(mean[kept], variance[kept], self.wanted.slo.percentile_ratio)
+            kept = kept[latency <= allowed[kept]]
+            table, candidate, mean, variance = table.rows(kept), candidate[kept], mean[kept], variance[kept]
+        return Complete(table=table, grower=grower, candidate=candidate, mean_ms=mean, variance_ms2=variance)
 
-    def _complete_table(self, index: int, skeleton: Skeleton) -> Table:
-        candidate = self.query.candidates[index]
-        table = empty_table(len(self.space.resources))
-        key: tuple[object, ...] = (skeleton, candidate.source_bytes)
-        for position, step in enumerate(candidate.steps):
-            choices = self._choices(step, position)
-            key = (*key, self.steps[step])
-            if key not in self.tables:
-                expanded = self._expand(table, index, position, skeleton, choices)
-                self.tables[key] = self._pruned(expanded, position, skeleton)
-            table = self.tables[key]
-        return table
-
-    def _expand(self, table: Table, index: int, position: int, skeleton: Skeleton, choices: Choices) -> Table:
-        candidate, ways = self.query.candidates[index], self.space.ways
-        count = len(choices.picks)
-        row = np.repeat(np.arange(len(table.cost_per_h)), count)
-        choice = np.tile(np.arange(count), len(table.cost_per_h))
-        target = choices.machine[choice] if count else np.zeros(0, dtype=np.int64)
-        keep = np.ones(len(row), dtype=bool)
-        sources = []
-        for place in skeleton.inputs[position]:
-            source = np.full(len(row), self.space.source_index) if place < 0 else table.machine[row, place]
-            keep &= ways.exists[source, target]
-            sources.append(source)
-        row, choice, target = row[keep], choice[keep], target[keep]
-        use = table.use[row] + choices.use[choice]
-        cost = table.cost_per_h[row] + choices.cost_per_h[choice]
-        own = table.own_cost_per_h[row] + choices.own_cost_per_h[choice]
-        mean = variance = cv2 = back = np.zeros(len(row))
-        for number, (place, all_sources) in enumerate(zip(skeleton.inputs[position], sources, strict=True)):
-            source = all_sources[keep]
-            item_bytes = candidate.source_bytes if place < 0 else candidate.steps[place].output_bytes
-            items = 1.0 if place < 0 else candidate.steps[place].items_per_item
-            bytes_per_s = self.query.rate_per_s * items * item_bytes
-            traffic = ways.price_per_byte[source, target] * bytes_per_s * SECONDS_PER_H
-            if not self.wanted.fractional:
-                wire = ways.wire[source, target]
-                taken = np.flatnonzero(wire >= 0)
-                use[taken, wire[taken]] += (ways.share_per_byte[source, target] * bytes_per_s)[taken]
-            cost, own = cost + traffic, own + traffic
-            came = (np.zeros(len(row)) if place < 0 else table.mean_ms[row, place]) + (
-                ways.delay_ms[source, target] + item_bytes * ways.ms_per_byte[source, target]
-            )
-            spread = np.zeros(len(row)) if place < 0 else table.variance_ms2[row, place]
-            varied = np.full(len(row), self.query.arrival_cv2) if place < 0 else table.cv2[row, place]
-            way = ways.back_ms[source, target] + (0.0 if place < 0 else table.back_ms[row, place])
-            if number == 0:
-                mean, variance, cv2, back = came, spread, varied, way
-            else:
-                mean, variance = join(mean, variance, came, spread)
-                cv2, back = np.maximum(cv2, varied), np.maximum(back, way)
-        stay = type(choices.stay)(
-            base_ms=np.asarray(choices.stay.base_ms)[choice],
-            variance_ms2=np.asarray(choices.stay.variance_ms2)[choice],
-            pressure_ms=np.asarray(choices.stay.pressure_ms)[choice],
-            service_cv2=np.asarray(choices.stay.service_cv2)[choice],
-            utilization_ratio=np.asarray(choices.stay.utilization_ratio)[choice],
-        )
-        stay_mean, stay_variance, departure = stay.through(cv2)
-        mean, variance = mean + stay_mean, variance + stay_variance
-        tail, rest, _ = (figures[position] for figures in self.ahead[skeleton])
-        possible = mean + back + tail <= self.limit_ms * (1.0 + SLACK_RATIO)
-        if self.wanted.slo.cost_per_h is not None:
-            possible &= own + rest <= self.wanted.slo.cost_per_h * (1.0 + SLACK_RATIO)
-        if not self.wanted.fractional:
-            possible &= (use <= self.space.left * (1.0 + SLACK_RATIO)).all(axis=1)
-        grown = Table(
-            picks=np.column_stack([table.picks[row], choice]),
-            machine=np.column_stack([table.machine[row], target]),
-            mean_ms=np.column_stack([table.mean_ms[row], mean]),
-            variance_ms2=np.column_stack([table.variance_ms2[row], variance]),
-            cv2=np.column_stack([table.cv2[row], departure]),
-            back_ms=np.column_stack([table.back_ms[row], back]),
-            cost_per_h=cost,
-            own_cost_per_h=own,
-            use=use,
-            complete=table.complete,
-        )
-        return grown.rows(np.flatnonzero(possible))
-
-    def _pruned(self, table: Table, position: int, skeleton: Skeleton) -> Table:
-        rows = len(table.cost_per_h)
-        if len(self.front) and rows:
-            least = table.cost_per_h + self.ahead[skeleton][2][position]
-            table = table.rows(np.flatnonzero(~beaten(np.column_stack([least, table.use]), self.front)))
-            rows = len(table.cost_per_h)
-        if rows > 1 and self.wanted.prune is not Prune.NOTHING:
-            live = [step for step in range(position + 1) if any(s > position for s in skeleton.successors[step])]
-            keyed = range(position + 1) if self.wanted.prune is Prune.PLACEMENTS else live
-            # Of equals the first stays: let that be the fastest, also where no bound asks for it.
-            table = table.rows(np.argsort(table.mean_ms[:, position] + table.back_ms[:, position], kind="stable"))
-            figures = self._figures(table, position, skeleton, live)
-            table = table.rows(unbeaten_in_groups(figures, table.machine[:, list(keyed)]))
-            rows = len(table.cost_per_h)
-        most = self.wanted.limits.partial_rows
-        if rows <= most:
-            return table
-        order = thinned(table.cost_per_h, table.mean_ms[:, position] + table.back_ms[:, position], table.use, most)
-        return table.rows(order, complete=False)
-
-    def _figures(self, table: Table, position: int, skeleton: Skeleton, live: Sequence[int]) -> Array:
-        """What a partial route is compared by: (rows, figures)."""
-        slowness = self.wanted.prune is Prune.SLOWER
-        columns = [] if slowness else [table.cost_per_h]
-        if self.wanted.slo.cost_per_h is not None and not slowness:
-            columns.append(table.own_cost_per_h)
-        if self.wanted.slo.latency_ms is not None:
-            finished = [step for step in skeleton.outputs if step <= position]
-            for step in sorted({*live, *finished}):
-                if skeleton.joins:
-                    columns += [table.mean_ms[:, step], table.back_ms[:, step]]
-                else:
-                    columns.append(table.mean_ms[:, step] + table.back_ms[:, step])
-                columns.append(table.variance_ms2[:, step])
-                if step in live:
-                    columns.append(table.cv2[:, step])
-        return np.column_stack(columns if slowness else [*columns, table.use])
-
-    def _meeting(
-        self, table: Table, mean: Array, variance: Array, limit_ms: float | None
-    ) -> tuple[Table, Array, Array]:
-        """The rows that meet the SLO."""
-        if limit_ms is None or not len(mean):
-            return table, mean, variance
-        latency = percentile_ms(mean, variance, self.wanted.slo.percentile_ratio)
-        kept = np.flatnonzero(latency <= limit_ms * (1.0 + SLACK_RATIO))
-        return table.rows(kept), mean[kept], variance[kept]
-
-    def _merged(self, parts: list[tuple[int, Table, Array, Array]], complete: bool) -> Template:
+    def _merged(self, parts: list[Complete], growths: list[Growth]) -> Template:
         """The routes of all candidates; of equal ones those of the more accurate, then faster come first."""
+        complete = all(growth.complete for growth in growths)
+        rows_most = max((growth.rows_most for growth in growths), default=0)
+        gone = sum(growth.rows_thinned for growth in growths)
+        ratio = max((growth.epsilon_ratio for growth in growths), default=0.0)
         if not parts:
-            return Template(routes=(), complete=complete)
-        part = np.concatenate([np.full(len(mean), number) for number, (_, _, mean, _) in enumerate(parts)])
-        row = np.concatenate([np.arange(len(mean)) for _, _, mean, _ in parts])
-        accuracy = np.array([self.query.candidates[index].accuracy.value for index, *_ in parts])
-        mean = np.concatenate([mean for _, _, mean, _ in parts])
-        cost = np.concatenate([table.cost_per_h for _, table, _, _ in parts])
-        use = np.concatenate([table.use for _, table, _, _ in parts])
-        order = np.lexsort((np.arange(len(row)), mean, -accuracy[part], cost))
+            return Template(routes=(), complete=complete, rows_most=rows_most, rows_thinned=gone, epsilon_ratio=ratio)
+        part = np.concatenate([np.full(len(each.table), number) for number, each in enumerate(parts)])
+        row = np.concatenate([np.arange(len(each.table)) for each in parts])
+        candidate = np.concatenate([each.candidate for each in parts])
+        accuracy = np.array([each.accuracy.value for each in self.query.candidates])[candidate]
+        mean = np.concatenate([each.mean_ms for each in parts])
+        cost = np.concatenate([each.table.cost_per_h for each in parts])
+        use = np.concatenate([each.table.use for each in parts])
+        order = np.lexsort((np.arange(len(row)), mean, -accuracy, cost))
         if self.wanted.prune is Prune.ROUTES:
             order = order[non_dominated(np.column_stack([cost, use])[order])]
         most = self.wanted.limits.routes
         if len(order) > most:
-            order = order[thinned(cost[order], mean[order], use[order], most)]
-            complete = False
+            figures = np.column_stack([cost, mean, use.max(axis=1, initial=0.0), use])[order]
+            stays = best_of_each(np.zeros(len(order), dtype=np.int64), figures, most)
+            gone += len(order) - len(stays.rows)
+            order, complete, ratio = order[stays.rows], False, max(ratio, stays.epsilon_ratio)
         return Template(
-            routes=tuple(self._route(parts[int(part[index])], int(row[index])) for index in order), complete=complete
+            routes=tuple(self.route(parts[int(part[index])], int(row[index])) for index in order),
+            complete=complete,
+            rows_most=rows_most,
+            rows_thinned=gone,
+            epsilon_ratio=ratio,
         )
 
-    def _route(self, part: tuple[int, Table, Array, Array], row: int) -> Route:
-        candidate, table, mean, variance = part
-        steps = self.query.candidates[candidate].steps
-        if candidate not in self.picks:
-            self.picks[candidate] = [self._choices(step, position).picks for position, step in enumerate(steps)]
-        picks = tuple(every[table.picks[row, position]] for position, every in enumerate(self.picks[candidate]))
-        percentile = percentile_ms(mean[row], variance[row], self.wanted.slo.percentile_ratio)
+    def route(self, part: Complete, row: int) -> Route:
+        """One row as a route."""
+        table = part.table
+        node = int(table.node[row])
+        picks: list[Pick] = []
+        for place in reversed(range(len(part.grower.levels))):
+            level = part.grower.levels[place]
+            variant = int(level.variant[node])
+            picks.append(
+                level.variants.each[variant].picks[table.picks[row, place] - int(level.variants.start[variant])]
+            )
+            node = int(level.parent[node])
+        percentile = percentile_ms(part.mean_ms[row], part.variance_ms2[row], self.wanted.slo.percentile_ratio)
         return Route(
-            candidate=candidate,
-            picks=picks,
-            mean_ms=float(mean[row]),
-            variance_ms2=float(variance[row]),
+            candidate=int(part.candidate[row]),
+            picks=tuple(reversed(picks)),
+            mean_ms=float(part.mean_ms[row]),
+            variance_ms2=float(part.variance_ms2[row]),
             percentile_ms=float(percentile),
             cost_per_h=float(table.cost_per_h[row]),
             own_cost_per_h=float(table.own_cost_per_h[row]),
@@ -389,3 +321,16 @@ class _Enumerator:
                 if amount > 0.0
             ),
         )
+
+
+__all__ = [
+    "Complete",
+    "Enumeration",
+    "Enumerator",
+    "Prune",
+    "Route",
+    "Template",
+    "TemplateLimits",
+    "admissible",
+    "template",
+]

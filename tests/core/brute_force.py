@@ -8,7 +8,8 @@ from statistics import NormalDist
 
 from scipy.optimize import linprog
 
-from cloud_planner.core.estimate import join, percentile_ms, stay_of
+from cloud_planner.core.estimate import items_ratio, percentile_ms, stay_of
+from cloud_planner.core.moment import START, later_of
 from cloud_planner.core.network import Network
 from cloud_planner.core.problem import Billing, Waiting
 
@@ -33,7 +34,10 @@ def fits_one(size, each):
 def way(problem, query, candidate, chosen):
     """Latency at the percentile, traffic cost per hour, bits per second by link; given (option, replicas) by step."""
     network = Network.of(problem)
-    times = {"source": (0.0, 0.0, query.arrival_cv2, 0.0)}
+    rho = candidate.stage_correlation_ratio
+    times = {"source": (START, query.arrival_cv2, 0.0)}
+    # The operators that every way to one passes, and how many those have themselves: the most is the nearest.
+    behind = {"source": {"source"}}
     sizes = {"source": candidate.source_bytes}
     where = {"source": query.source}
     cost, bits = 0.0, {}
@@ -50,27 +54,36 @@ def way(problem, query, candidate, chosen):
                 key = (hop.wire.source, hop.wire.target)
                 bits[key] = bits.get(key, 0.0) + 8.0 * per_item * items * query.rate_per_s
             back = hop.back_ms if query.answer_to_source and query.source is not None else 0.0
-            mean, variance, cv2, way_back = times[name]
-            came.append((mean + hop.transfer_ms(per_item), variance, cv2, way_back + back))
-        mean, variance, cv2, way_back = came[0]
-        for other in came[1:]:
-            mean, variance = (float(x) for x in join(mean, variance, other[0], other[1]))
-            cv2, way_back = max(cv2, other[2]), max(way_back, other[3])
+            at, cv2, way_back = times[name]
+            came.append((at.later(hop.transfer_ms(per_item)), cv2, way_back + back, behind[name]))
+        at, cv2, way_back, passed = latest(came, times, behind)
+        split = query.splittable
         arrival = query.rate_per_s * step.items_per_item / replicas
-        if query.splittable:
-            arrival = problem.replica_utilization_cap * each.capacity_per_s
-        stay = stay_of(each, arrival, problem.waiting).through(cv2)
-        times[step.operator_id] = (mean + float(stay[0]), variance + float(stay[1]), float(stay[2]), way_back)
+        stay, leaves = stay_of(
+            each,
+            problem.replica_utilization_cap * each.capacity_per_s if split else arrival,
+            problem.waiting,
+            replicas=1 if split else replicas,
+            items_ratio=items_ratio(candidate, step),
+        ).moment(cv2, rho, at.deviation_ms)
+        times[step.operator_id] = (at.then(stay), float(leaves), way_back)
+        behind[step.operator_id] = passed | {step.operator_id}
         sizes[step.operator_id] = (step.output_bytes, step.items_per_item)
         where[step.operator_id] = each.machine
-    mean, variance = None, None
-    for name in candidate.outputs:
-        total = times[name][0] + times[name][3]
-        if mean is None:
-            mean, variance = total, times[name][1]
-        else:
-            mean, variance = (float(x) for x in join(mean, variance, total, times[name][1]))
-    return float(percentile_ms(mean, variance, query.slo.percentile_ratio)), cost, bits
+    answers = [(times[name][0].later(times[name][2]), 0.0, 0.0, behind[name]) for name in candidate.outputs]
+    at = latest(answers, times, behind)[0]
+    return float(percentile_ms(at.mean_ms, at.total_ms2(rho), query.slo.percentile_ratio)), cost, bits
+
+
+def latest(came, times, behind):
+    """The latest of several (moment, variability, way back, operators behind)."""
+    at, cv2, way_back, passed = came[0]
+    for other in came[1:]:
+        passed = passed & other[3]
+        nearest = max(passed, key=lambda name: len(behind[name]))
+        at = later_of(at, other[0], times[nearest][0])
+        cv2, way_back = max(cv2, other[1]), max(way_back, other[2])
+    return at, cv2, way_back, passed
 
 
 def share(size, each):

@@ -150,6 +150,7 @@ def query_problems(draw, name, names, *, split, shapes):
                 source_bytes=draw(st.sampled_from([500.0, 2000.0])),
                 outputs=outputs,
                 latency_uncertainty_ratio=draw(st.sampled_from([0.0, 0.05])),
+                stage_correlation_ratio=draw(st.sampled_from([0.0, 0.0, 0.6])),
             )
         )
     return QueryProblem(

@@ -4,11 +4,20 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_problems import machine, option
 
-from cloud_planner.core.estimate import dominant_share_ratio, in_time_ratio, join, median_ms, percentile_ms, stay_of
+from cloud_planner.core.estimate import (
+    dominant_share_ratio,
+    in_time_ratio,
+    median_ms,
+    percentile_at_most_ms,
+    percentile_ms,
+    percentile_spread,
+    stay_of,
+)
+from cloud_planner.core.moment import START, Moment, later_of
 from cloud_planner.core.packing import machines_needed, maximal_patterns
 from cloud_planner.core.pareto import non_dominated
 from cloud_planner.core.problem import Waiting
@@ -17,6 +26,7 @@ times = st.floats(0.1, 1e4)
 spreads = st.one_of(st.just(0.0), st.floats(0.0, 1e8))
 
 
+@settings(deadline=None)
 @given(
     mean=times,
     variance=spreads,
@@ -31,19 +41,77 @@ def test_percentile_never_falls_in_mean_or_variance(mean, variance, more, wider,
     assert here >= mean
 
 
-@given(a=times, va=spreads, b=times, vb=spreads, more=st.floats(0.0, 1e4), wider=st.floats(0.0, 1e8))
-def test_join_never_falls(a, va, b, vb, more, wider):
-    mean, variance = join(a, va, b, vb)
-    later = join(a + more, va + wider, b, vb)
-    assert later[0] >= mean * (1 - 1e-6)
-    assert later[1] >= variance
+@settings(deadline=None)
+@given(
+    mean=times,
+    variance=spreads,
+    ratio=st.sampled_from([0.5, 0.9, 0.95, 0.99]),
+)
+def test_quick_bounds_on_a_percentile_hold(mean, variance, ratio):
+    variance = min(variance, 1e5 * mean**2)
+    here = float(percentile_ms(mean, variance, ratio))
+    most = float(percentile_at_most_ms(np.asarray(mean), np.asarray(variance), ratio))
+    assert here * (1 - 1e-6) <= most <= here * 1.02
+    assert mean + percentile_spread(ratio) * min(mean, variance**0.5) <= here * (1 + 1e-9)
 
 
-@given(low=st.floats(0.0, 4.0), more=st.floats(0.0, 4.0), load=st.floats(1.0, 90.0))
-def test_stay_and_departures_never_fall_in_variability_of_arrivals(low, more, load):
-    stay = stay_of(option("m1", ms=10.0, variance=30.0), load, Waiting.QUEUE)
-    for before, after in zip(stay.through(low), stay.through(low + more), strict=True):
-        assert after >= before - 1e-9
+correlations = st.sampled_from([0.0, 0.3, 1.0])
+
+
+@given(
+    a=times,
+    va=spreads,
+    da=st.floats(0.0, 1e3),
+    b=times,
+    vb=spreads,
+    db=st.floats(0.0, 1e3),
+    common=st.tuples(st.floats(0.0, 1.0), st.floats(0.0, 1.0)),
+    more=st.tuples(st.floats(0.0, 1e4), st.floats(0.0, 1e8), st.floats(0.0, 1e3)),
+    behind=st.tuples(st.floats(0.0, 1e8), st.floats(0.0, 1e3)),
+)
+def test_the_later_of_two_never_falls(a, va, da, b, vb, db, common, more, behind):
+    """Neither in what is apart nor in what is common."""
+    shared = Moment(mean_ms=0.0, variance_ms2=common[0] * min(va, vb), deviation_ms=common[1] * min(da, db))
+    first = Moment(mean_ms=a, variance_ms2=va, deviation_ms=da)
+    second = Moment(mean_ms=b, variance_ms2=vb, deviation_ms=db)
+    here = later_of(first, second, shared)
+    grown = first.then(Moment(mean_ms=more[0], variance_ms2=more[1], deviation_ms=more[2]))
+    rise = Moment(mean_ms=0.0, variance_ms2=behind[0], deviation_ms=behind[1])
+    later = later_of(grown, second, shared)
+    after = later_of(first.then(rise), second.then(rise), shared.then(rise))
+    for before, now in ((here, later), (here, after)):
+        assert now.mean_ms >= before.mean_ms * (1 - 1e-6)
+        assert now.variance_ms2 >= before.variance_ms2
+        assert now.deviation_ms >= before.deviation_ms
+
+
+def test_ways_that_have_their_variance_in_common_end_together():
+    behind = Moment(mean_ms=50.0, variance_ms2=400.0, deviation_ms=20.0)
+    both = later_of(behind.later(10.0), behind.later(10.0), behind)
+    assert float(both.mean_ms) == 60.0
+    apart = later_of(behind.later(10.0), behind.later(10.0), START)
+    assert float(apart.mean_ms) > 70.0
+
+
+@given(
+    low=st.floats(0.0, 4.0),
+    more=st.floats(0.0, 4.0),
+    load=st.floats(1.0, 95.0),
+    variance=st.floats(0.0, 200.0),
+    batch=st.sampled_from([1, 4]),
+    replicas=st.integers(1, 3),
+    ratio=st.sampled_from([0.3, 1.0, 5.0]),
+    rho=correlations,
+)
+def test_stay_and_departures_never_fall_in_variability_of_arrivals(
+    low, more, load, variance, batch, replicas, ratio, rho
+):
+    each = option("m1", ms=10.0, variance=variance, batch=batch, capacity=100.0)
+    stay = stay_of(each, load, Waiting.QUEUE, replicas=replicas, items_ratio=ratio)
+    before, now = stay.moment(low, rho), stay.moment(low + more, rho)
+    assert now[0].mean_ms >= before[0].mean_ms * (1 - 1e-9)
+    assert now[0].variance_ms2 >= before[0].variance_ms2 * (1 - 1e-9)
+    assert now[1] >= before[1] - 1e-9
 
 
 def test_without_variance_the_percentile_is_the_mean():
@@ -61,20 +129,20 @@ def test_percentile_of_an_exponential_time():
 
 def test_waiting_of_poisson_arrivals_at_exponential_service():
     stay = stay_of(option("m1", ms=10.0, variance=100.0), 50.0, Waiting.QUEUE)
-    mean, _, departure = stay.through(1.0)
-    assert mean == pytest.approx(20.0)  # M/M/1 at half load
+    at, departure = stay.moment(1.0)
+    assert at.mean_ms == pytest.approx(20.0)  # M/M/1 at half load
     assert departure == pytest.approx(1.0)
 
 
 def test_even_arrivals_at_even_service_do_not_wait():
-    mean, variance, _ = stay_of(option("m1", ms=10.0), 100.0, Waiting.QUEUE).through(0.0)
-    assert mean == 10.0
-    assert variance == 0.0
+    at, _ = stay_of(option("m1", ms=10.0), 90.0, Waiting.QUEUE).moment(0.0)
+    assert at.mean_ms == 10.0
+    assert at.variance_ms2 == 0.0
 
 
 def test_a_batch_waits_until_it_is_full():
     stay = stay_of(option("m1", ms=40.0, batch=5, capacity=125.0), 100.0, Waiting.BATCH)
-    assert stay.through(0.0)[0] == pytest.approx(40.0 + 40.0)
+    assert stay.moment(0.0)[0].mean_ms == pytest.approx(40.0 + 40.0)
 
 
 def test_dominant_share_leaves_out_what_is_not_used():

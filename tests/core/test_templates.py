@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from math import isfinite
 
 import pytest
 from brute_force import plans_alone
 from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from small_problems import SHAPES, exact, machine, option, problems, wires_between
 
+from cloud_planner.core.estimate import latency_limit_ms
+from cloud_planner.core.least_cost import least_costs
 from cloud_planner.core.network import Network
 from cloud_planner.core.problem import Billing, Candidate, Problem, QueryProblem, Slo, Step, Waiting
 from cloud_planner.core.resources import machine_amounts
@@ -66,6 +70,47 @@ def test_template_holds_the_best_route_at_any_price(problem):
         best = min(cost + sum(price[r] * a for r, a in taken.items()) for cost, taken in rivals)
         found = min(route.cost_per_h + sum(price[r] * a for r, a in route.amounts) for route in listed.routes)
         assert found == pytest.approx(best, rel=1e-9, abs=1e-9)
+
+
+@pytest.mark.slow
+@settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+@given(problem=problems(shapes=tuple(SHAPES), queries=1), priced=st.booleans())
+def test_least_costs_are_those_of_a_brute_force(problem, priced):
+    """Whatever the accuracy asked for, and also where resources have a price."""
+    (query,) = problem.queries
+    network = Network.of(problem)
+    every = all_resources(network, problem)
+    rng = random.Random(11)
+    price = {resource: rng.choice([0.0, rng.random()]) for resource in every} if priced else {}
+    found = least_costs(network, problem, query, price)
+    for index, candidate in enumerate(query.candidates):
+        # Accuracy isn't asked about: of the bound only the probability that it holds counts.
+        limit = latency_limit_ms(query, candidate, problem.slo_probability_ratio)
+        alone = replace(
+            query,
+            candidates=(replace(candidate, latency_uncertainty_ratio=0.0),),
+            slo=replace(query.slo, accuracy_ratio=None, latency_ms=limit),
+        )
+        rivals = [amounts(problem, alone, plan, every) for plan in plans_alone(problem, alone)]
+        assert (found[index] is not None) == bool(rivals)
+        if rivals:
+            best = min(cost + sum(price.get(r, 0.0) * a for r, a in taken.items()) for cost, taken in rivals)
+            route = found[index]
+            assert route.candidate == index
+            mine = route.cost_per_h + sum(price[r] * a for r, a in route.amounts)
+            assert mine == pytest.approx(best, rel=1e-9, abs=1e-9)
+
+
+def all_resources(network, problem):
+    """Every resource that some option or transfer takes."""
+    found = {}
+    for query in problem.queries:
+        for candidate in query.candidates:
+            for step in candidate.steps:
+                for each in step.options:
+                    found.update({r: 1.0 for r, _ in machine_amounts(network.machines[each.machine], each, 1)})
+    found.update({("bits", a, b): 1.0 for (a, b), wire in network.wires.items() if wire.bandwidth_bit_per_s})
+    return found
 
 
 def chain(*steps, slo=None, source="m1", **changes):

@@ -233,7 +233,15 @@ def one_way(case, query, pipeline, outputs, configuration, accuracies, picks, co
         throughput = cell(row, "throughput_per_s") or batch / cell(row, "latency_ms") * 1000
         service = cell(row, "latency_ms") or batch / throughput * 1000
         std = cell(row, "latency_std_ms", 0.0)
-        stay, stay_variance, departs = stay_of(settings, service, std, batch, throughput, rate * items / count, ca2)
+        reads = operator["inputs"][0]
+        before = (
+            1
+            if reads == "source"
+            else next(op.get("items_per_item", 1) for op in pipeline["operators"] if op["id"] == reads)
+        )
+        stay, stay_variance, departs = stay_of(
+            settings, service, std, batch, throughput, rate * items / count, ca2, count, items / before
+        )
         where[name], mean[name], variance[name], cv2[name], back[name] = (
             machine,
             came + stay,
@@ -267,15 +275,34 @@ def one_way(case, query, pipeline, outputs, configuration, accuracies, picks, co
     )
 
 
-def stay_of(settings, service, std, batch, throughput, arrival, ca2):
+def stay_of(settings, service, std, batch, throughput, arrival, ca2, count, ratio):
     """Mean and variance of service and waiting at a replica, and the variability of what leaves it."""
     waiting = settings.get("waiting", "none")
-    fill = (batch - 1) / arrival * 1000 if waiting != "none" else 0.0
+    gap = 1000 / arrival
     if waiting != "queue":
-        return service + fill, std**2, ca2
-    rho, cs2 = arrival / throughput, (std / service) ** 2
-    wait = rho / (1 - rho) * (ca2 + cs2) / 2 * service
-    return service + fill + wait, std**2 + wait**2 * (2 - rho) / rho, (1 - rho**2) * ca2 + rho**2 * cs2
+        return service + (batch - 1) * gap * (waiting == "batch"), std**2, ca2
+    ca2 = min(1, ratio) * ca2 + 1 - min(1, ratio)
+    # Items that are served one after the other though they came at once; a batch takes them together.
+    burst = 1 if batch > 1 else max(1, ratio / count)
+    queued = max(1, max(1, ratio / count) / batch)
+    rho, cs2 = arrival / throughput, (std / service) ** 2 / queued
+    mean = service + (batch - 1) / 2 * gap + (burst - 1) / 2 * service
+    variance = std**2 * (1 + (burst - 1) / 2) + ((batch - 1) * gap) ** 2 / 12 + (burst**2 - 1) / 12 * service**2
+    variance += (batch - 1) / 2 * gap**2 * ca2 / count
+    leaves = ca2 + rho**2 * (1 - ca2 + (min(1, 0.4 + 0.6 * ca2) * cs2 - 1) / count**0.5)
+    ca2 /= max(1, count * batch / max(1, ratio))
+    if ca2 + cs2 == 0:
+        return mean, variance, leaves
+    even = (1 - min(1, ca2)) ** (2 + 1 / (1 + 4 * cs2))
+    wait = rho / (1 - rho) * (ca2 + cs2) / 2 * service * queued
+    wait *= math.exp(-2 * (1 - rho) * even / (3 * rho * (ca2 + cs2)))
+    if ca2 <= 1:
+        part = (1 + ca2 + rho * cs2) / (1 + rho * (cs2 - 1) + rho**2 * (4 * ca2 + cs2))
+    else:
+        part = 4 * rho / (ca2 + rho**2 * (4 * ca2 + cs2))
+    chance = min(1, max(1e-3, rho + (ca2 - 1) * rho * (1 - rho) * part))
+    delayed = 2 * rho - 1 + 4 * (1 - rho) * (1 + 2 * cs2) / (3 * (1 + cs2))
+    return mean + wait, variance + wait**2 * ((delayed + 1) / chance - 1), leaves
 
 
 def percentile(mean: float, variance: float, ratio: float) -> float:
