@@ -17,12 +17,13 @@ import sys
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Final
 
 from circinus.model.pipeline import (
     SOURCE,
+    Configuration,
     ContentSpec,
     EnvironmentSpec,
     Knob,
@@ -114,6 +115,7 @@ class PipelineBuilder:
         accelerators: Iterable[str] = (),
         hang_ms: float = 30_000.0,
         fan_out: str = "",
+        monotone: Iterable[str] = (),
     ) -> OperatorId:
         """Adds an operator; gives its id, which others name in ``inputs`` and ``output`` takes.
 
@@ -127,12 +129,17 @@ class PipelineBuilder:
             accelerators: Kinds that it has a variant for; none: CPU only.
             hang_ms: One item that takes longer counts as hung.
             fan_out: The field of its output whose length counts the parts that it makes of an item.
+            monotone: Those of its knobs along whose values, as they are in order, the accuracy never falls.
         """
+        never_fall = self._monotone(monotone, knobs or {}, f"operator {id!r}: monotone")
         spec = OperatorSpec(
             id=OperatorId(id),
             entry_point=self._entry_point(code, Operator, f"operator {id!r}: class"),
             inputs=_unchecked(inputs),
-            knobs=tuple(Knob(name=name, values=_unchecked(values)) for name, values in (knobs or {}).items()),
+            knobs=tuple(
+                Knob(name=name, values=_unchecked(values), monotone=name in never_fall)
+                for name, values in (knobs or {}).items()
+            ),
             state=state,  # type: ignore[arg-type]  # the reader says what it may be
             pinned=pinned,
             accelerator_kinds=_unchecked(accelerators),
@@ -147,7 +154,16 @@ class PipelineBuilder:
         self.outputs.extend(operators)
         self._outputs_place = _caller()
 
-    def content(self, name: str, *, seed: int, samples: int, clip: int = 1, warmup: int = 0) -> None:
+    def content(
+        self,
+        name: str,
+        *,
+        seed: int,
+        samples: int,
+        clip: int = 1,
+        warmup: int = 0,
+        reference: Configuration | None = None,
+    ) -> None:
         """Adds a labelled sample set that the source makes from a seed.
 
         Args:
@@ -156,9 +172,20 @@ class PipelineBuilder:
             samples: How many samples.
             clip: Items that are scored together as one sample; for operators with state.
             warmup: Items before each clip that are run, but not scored.
+            reference: A value for every "operator.knob", if its items have no labels: what this configuration answers
+                are the truths.
         """
-        spec = ContentSpec(name=name, seed=seed, samples=samples, clip=clip, warmup=warmup)
+        spec = ContentSpec(name=name, seed=seed, samples=samples, clip=clip, warmup=warmup, reference=reference)
         self._add_content(spec, _caller())
+
+    def reference(self, content: str, values: Configuration) -> None:
+        """Adds values to the reference of a content, such as for knobs of an operator that came later."""
+        if content not in self._contents:
+            known = ", ".join(self._contents) or "none"
+            self._faults.append((_caller(), f"reference: there is no content {content!r}; known: {known}"))
+            return
+        spec = self._contents[content][0]
+        self._contents[content] = (replace(spec, reference={**(spec.reference or {}), **values}), _caller())
 
     def build(self) -> Pipeline:
         """The pipeline, checked as a pipeline.yaml is; its operators are put after their inputs.
@@ -233,6 +260,17 @@ class PipelineBuilder:
             self._faults.append((place, f"contents: key {spec.name!r} is repeated (first on line {first})"))
         else:
             self._contents[spec.name] = (spec, place)
+
+    def _monotone(self, names: Iterable[str], knobs: Mapping[str, object], what: str) -> set[str]:
+        """Those of the names that are knobs; for the others there is nothing in a file that a reader could name."""
+        found = _unchecked(names)
+        if not isinstance(found, tuple):
+            self._faults.append((_caller(), f"{what} must be names of knobs, is {found!r}"))
+            return set()
+        for name in found:
+            if name not in knobs:
+                self._faults.append((_caller(), f"{what}: {name!r} is no knob of it; known: {', '.join(knobs)}"))
+        return set(found)
 
     def _entry_point(self, code: type | str, kind: type, what: str) -> str:
         """The "module:Class" of a class; anything but a class is left to the reader."""

@@ -255,6 +255,33 @@ class Client:
             call.cancel()
         raise Unreachable(f"the planner at {self.address} ended the progress before all was settled; try again")
 
+    async def watch_query(self, query_id: str, timeout_s: float = 3_600.0) -> AsyncIterator[QueryState]:
+        """What the search for a query's plan knows, at once and at every change; ends when it is settled.
+
+        Raises:
+            NotFound: there is no such query.
+            TimedOut: it is not settled within ``timeout_s``.
+            Unreachable: the planner went away meanwhile.
+        """
+        settled = False
+        call = self._stub.WatchQuery(planner_pb2.WatchQueryRequest(query_id=query_id), timeout=timeout_s)
+        try:
+            async for message in call:
+                state = query_state_from_message(message.query)
+                yield state
+                settled = state.settled
+        except grpc.aio.AioRpcError as error:
+            if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
+                raise TimedOut(
+                    f"{query_id} is not settled within {timeout_s:g} s; it goes on, "
+                    f"`circinus query watch {query_id}` shows how far it is"
+                ) from error
+            raise self._error(error, timeout_s) from error
+        finally:
+            call.cancel()
+        if not settled:
+            raise Unreachable(f"the planner at {self.address} ended the watch before {query_id} was served; try again")
+
     async def ledger(self, since: datetime | None = None) -> tuple[LedgerEntry, ...]:
         """Predicted against observed for each query, by id; ``since`` None: all of the running generation."""
         request = planner_pb2.GetLedgerRequest()

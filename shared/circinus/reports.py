@@ -12,8 +12,15 @@ from circinus.model.device import Device, DeviceId, Digest
 from circinus.model.pipeline import ContentRef, OperatorId, PipelineId
 from circinus.model.plan import Interval, Plan, Selection, UnplacedQuery
 from circinus.model.query import Query, QueryId
+from circinus.model.search import SearchPhase, SearchState
 from circinus.v1 import planner_pb2, types_pb2
-from circinus.wire import device_from_message, plan_from_message, query_from_message, selection_from_message
+from circinus.wire import (
+    device_from_message,
+    plan_from_message,
+    query_from_message,
+    search_from_message,
+    selection_from_message,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +86,10 @@ _PHASES = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueryState:
-    """A query, its plan if it has one, and why it waits or is unplaced."""
+    """A query, its plan if it has one, and why it waits or is unplaced.
+
+    ``search`` is what the candidate search knows; None: there is none for it.
+    """
 
     query: Query
     phase: QueryPhase
@@ -87,6 +97,23 @@ class QueryState:
     plan: Plan | None
     generation: int
     serving: bool
+    search: SearchState | None = None
+
+    @property
+    def agreement(self) -> bool:
+        """Whether its content has no labels, so that its accuracy is agreement with a reference."""
+        return self.search is not None and self.search.agreement
+
+    @property
+    def refused(self) -> bool:
+        """Whether it has no plan and, as things are, gets none."""
+        searched_in_vain = self.search is not None and self.search.phase is SearchPhase.REFUSED
+        return self.phase is QueryPhase.UNPLACED or searched_in_vain
+
+    @property
+    def settled(self) -> bool:
+        """Whether there is nothing more to wait for: its search has ended, and it is served or refused."""
+        return (self.search is None or self.search.finished) and (self.serving or self.refused)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -227,7 +254,7 @@ def query_state_from_message(message: planner_pb2.QueryState) -> QueryState:
     """The query's state in a message.
 
     Raises:
-        InvalidInput: the query or its plan is bad.
+        InvalidInput: the query, its plan or what is known of its search is bad.
     """
     return QueryState(
         query=query_from_message(message.query),
@@ -236,6 +263,7 @@ def query_state_from_message(message: planner_pb2.QueryState) -> QueryState:
         plan=plan_from_message(message.plan) if message.HasField("plan") else None,
         generation=message.generation,
         serving=message.serving,
+        search=search_from_message(message.search) if message.HasField("search") else None,
     )
 
 

@@ -12,8 +12,9 @@ import grpc
 
 from circinus.errors import AlreadyExists, CircinusError, InvalidInput, NotFound, status_of, trailing_metadata
 from circinus.model.device import Device, DeviceClass, DeviceId, Link, SiteId, Tier
+from circinus.model.search import SearchState
 from circinus.v1 import planner_pb2, planner_pb2_grpc, types_pb2
-from circinus.wire import device_to_message
+from circinus.wire import device_to_message, search_to_message
 
 DEVICE = Device(
     id=DeviceId("camera-1"),
@@ -71,6 +72,20 @@ def a_plan(query_id: str = "gate") -> types_pb2.Plan:
     )
 
 
+def a_query_state(search: SearchState | None, *, serving: bool = False, reason: str = "") -> planner_pb2.QueryState:
+    """A query called gate, searched for, served or (with a reason) unplaced."""
+    query = types_pb2.Query(
+        id="gate", pipeline_id="documents", content="clean", source_device_id="camera-1", rate_per_s=2
+    )
+    phase = planner_pb2.QUERY_PHASE_UNPLACED if reason else planner_pb2.QUERY_PHASE_PROFILING
+    state = planner_pb2.QueryState(
+        query=query, phase=planner_pb2.QUERY_PHASE_PLACED if serving else phase, serving=serving, reason=reason
+    )
+    if search is not None:
+        state.search.CopyFrom(search_to_message(search))
+    return state
+
+
 class FakePlanner(planner_pb2_grpc.PlannerServiceServicer):
     """Answers from what it holds; ``fail_with`` makes every call end in an error."""
 
@@ -82,6 +97,7 @@ class FakePlanner(planner_pb2_grpc.PlannerServiceServicer):
         self.extra: list[str] = []
         self.since: Any = None
         self.pending: list[str] = []
+        self.watched: list[planner_pb2.QueryState] = []
         self.fail_with: CircinusError | None = None
         self.hang = threading.Event()
         self.hanging = False
@@ -185,6 +201,13 @@ class FakePlanner(planner_pb2_grpc.PlannerServiceServicer):
         wanted = [s for name, s in self.queries.items() if request.query_id in ("", name)]
         return planner_pb2.ListQueriesResponse(queries=wanted)
 
+    def WatchQuery(self, request: Any, context: Any) -> Any:
+        if request.query_id not in self.queries:
+            self._abort(context, NotFound(f"there is no query {request.query_id!r}"))
+        for state in self.watched:
+            yield planner_pb2.WatchQueryResponse(query=state)
+        self._enter(context)
+
     def RemoveQuery(self, request: Any, context: Any) -> Any:
         self._enter(context)
         if self.queries.pop(request.query_id, None) is None:
@@ -206,6 +229,8 @@ class FakePlanner(planner_pb2_grpc.PlannerServiceServicer):
         for state in self.queries.values():
             if state.HasField("plan"):
                 found.plans.append(state.plan)
+                if state.plan.certainty == types_pb2.CERTAINTY_PROVISIONAL:
+                    found.provisional_per_s += state.query.weight * state.query.rate_per_s
             else:
                 found.unplaced.add(query_id=state.query.id, reason=state.reason)
         for name in self.extra:

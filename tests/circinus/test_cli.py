@@ -102,6 +102,7 @@ def test_a_query_by_flags_is_submitted(capsys: pytest.CaptureFixture[str], plann
         "latency_ms": 400.0,
         "percentile_ratio": 0.99,
         "accuracy_ratio": None,
+        "accuracy_margin_ratio": 0.0,
         "cost_per_h": None,
     }
     assert planner.queries["x"].query.weight == 1

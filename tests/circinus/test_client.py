@@ -9,14 +9,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from fake_planner import DEVICE, FakePlanner, serve
+from fake_planner import DEVICE, FakePlanner, a_query_state, serve
 
 from circinus import errors
 from circinus.bundle import digest_of
 from circinus.client import AddProgress, Client
 from circinus.model.device import DeviceId
 from circinus.model.pipeline import PipelineId
-from circinus.model.query import Query, QueryId, Slo
+from circinus.model.query import Budget, Guarantee, Query, QueryId, Slo
+from circinus.model.search import SearchPhase, SearchState
 from circinus.reports import QueryPhase
 from circinus.v1 import planner_pb2, types_pb2
 
@@ -26,8 +27,11 @@ QUERY = Query(
     content="clean",
     source_device_id=DeviceId("camera-1"),
     rate_per_s=2.0,
-    slo=Slo(latency_ms=500.0, accuracy_ratio=0.8),
+    slo=Slo(latency_ms=500.0, accuracy_ratio=0.8, accuracy_margin_ratio=0.02),
+    guarantee=Guarantee.POPULATION,
+    budget=Budget(samples=5_000, seconds=60.0, cost=0.25),
 )
+KNOWN = SearchState(phase=SearchPhase.CERTIFIED, finished=True, agreement=True, probability_ratio=1.0)
 TOY = {
     "pipeline.yaml": """\
 pipeline: toy
@@ -158,6 +162,50 @@ async def test_what_is_not_settled_in_time_is_an_error(planner: FakePlanner, add
     async with Client(address) as client:
         with pytest.raises(errors.TimedOut, match="not settled within 0.1 s"):
             _ = [progress async for progress in client.watch_progress(timeout_s=0.1)]
+
+
+async def test_a_query_is_watched_until_it_is_served(planner: FakePlanner, address: str) -> None:
+    searching = SearchState(phase=SearchPhase.UNKNOWN, samples_done=12, eta_s=30.0)
+    planner.watched = [a_query_state(searching), a_query_state(KNOWN), a_query_state(KNOWN, serving=True)]
+    async with Client(address) as client:
+        await client.submit([QUERY])
+        assert (await client.query("gate")).search is None
+        seen = [state async for state in client.watch_query("gate", 30.0)]
+    assert [(state.search, state.agreement, state.settled) for state in seen] == [
+        (searching, False, False),
+        (KNOWN, True, False),
+        (KNOWN, True, True),
+    ]
+
+
+async def test_a_query_that_is_refused_is_settled(planner: FakePlanner, address: str) -> None:
+    planner.watched = [a_query_state(SearchState(phase=SearchPhase.REFUSED, finished=True), reason="best is 0.97")]
+    async with Client(address) as client:
+        await client.submit([QUERY])
+        (state,) = [state async for state in client.watch_query("gate")]
+    assert (state.refused, state.settled, state.reason) == (True, True, "best is 0.97")
+
+
+async def test_a_query_that_is_not_there_cannot_be_watched(address: str) -> None:
+    async with Client(address) as client:
+        with pytest.raises(errors.NotFound, match="there is no query 'gate'"):
+            _ = [state async for state in client.watch_query("gate")]
+
+
+async def test_a_watch_that_ends_before_the_query_is_served_is_an_error(planner: FakePlanner, address: str) -> None:
+    planner.watched = [a_query_state(KNOWN)]
+    async with Client(address) as client:
+        await client.submit([QUERY])
+        with pytest.raises(errors.Unreachable, match="ended the watch before gate was served"):
+            _ = [state async for state in client.watch_query("gate")]
+
+
+async def test_what_is_not_served_in_time_is_an_error(planner: FakePlanner, address: str) -> None:
+    async with Client(address) as client:
+        await client.submit([QUERY])
+        planner.hanging = True
+        with pytest.raises(errors.TimedOut, match="gate is not settled within 0.1 s"):
+            _ = [state async for state in client.watch_query("gate", 0.1)]
 
 
 async def test_a_dry_run_has_plans_and_what_is_pending(planner: FakePlanner, address: str) -> None:

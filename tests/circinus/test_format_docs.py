@@ -8,6 +8,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from circinus.model.query import Budget, Guarantee
 from circinus.operator import Operator, Scorer, Source
 from circinus.spec import pipeline as limits
 from circinus.spec.pipeline import parse_pipeline
@@ -30,10 +31,22 @@ def test_the_pipeline_is_read_as_it_is_described() -> None:
     assert pipeline.operators[2].hang_ms == 10_000
     assert pipeline.operators[0].hang_ms == 30_000
     assert pipeline.configuration_count == 4
+    assert [knob.monotone for knob in pipeline.operators[0].knobs] == [False, True]
+    assert [content.reference for content in pipeline.contents] == [
+        None,
+        None,
+        {"find.size": 640, "find.model": "large"},
+    ]
 
 
 def test_the_queries_are_read_as_they_are_described() -> None:
     first, second = parse_queries(example("queries"))
+    assert (first.guarantee, first.budget) == (
+        Guarantee.POPULATION,
+        Budget(samples=5_000, seconds=600.0, cost=0.5),
+    )
+    assert (second.guarantee, second.budget) == (Guarantee.POOL, Budget())
+    assert (first.slo.accuracy_margin_ratio, second.slo.accuracy_margin_ratio) == (0.02, 0)
     assert (first.weight, first.slo.cost_per_h, second.weight, second.slo.percentile_ratio) == (2, 0.25, 1, 0.95)
 
 

@@ -29,13 +29,17 @@ environment:
 source: camera:Camera
 scorer: score:Accuracy
 operators:
-  - {id: find, class: "operators:Find", inputs: [source], knobs: {size: [320, 640], blur: [1, 0.5]}}
+  - id: find
+    class: operators:Find
+    inputs: [source]
+    knobs: {size: {values: [320, 640], monotone: true}, blur: [1, 0.5]}
   - {id: track, class: "operators:Track", inputs: [find], state: per_source, pinned: source}
   - {id: read, class: "operators:Read", inputs: [find, track], accelerators: [cuda], hang_ms: 10000, fan_out: plates}
 outputs: [read]
 contents:
   day: {seed: 1, samples: 64}
   night: {seed: 2, samples: 64, clip: 12, warmup: 8}
+  street: {seed: 3, samples: 64, reference: {find.size: 640, find.blur: 1}}
 """
 
 
@@ -98,7 +102,8 @@ def test_it_gives_what_the_file_gives(code: SimpleNamespace) -> None:
         executables=["ffmpeg"],
         debian=["tesseract-ocr", "ffmpeg"],
     )
-    find = gate.operator("find", code.find, inputs=[gate.source], knobs={"size": [320, 640], "blur": [1, 0.5]})
+    knobs = {"size": [320, 640], "blur": [1, 0.5]}
+    find = gate.operator("find", code.find, inputs=[gate.source], knobs=knobs, monotone=["size"])
     track = gate.operator("track", code.track, inputs=[find], state="per_source", pinned="source")
     read = gate.operator(
         "read", code.read, inputs=[find, track], accelerators=["cuda"], hang_ms=10_000, fan_out="plates"
@@ -106,6 +111,7 @@ def test_it_gives_what_the_file_gives(code: SimpleNamespace) -> None:
     gate.output(read)
     gate.content("day", seed=1, samples=64)
     gate.content("night", seed=2, samples=64, clip=12, warmup=8)
+    gate.content("street", seed=3, samples=64, reference={"find.blur": np.int64(1), "find.size": 640})
     assert repr(gate.build()) == repr(parse_pipeline(TEXT))
 
 
@@ -130,6 +136,41 @@ def test_a_domain_is_any_list_of_values_also_of_numpy() -> None:
     knobs = {"a": range(3), "b": np.linspace(0, 1, 3), "c": [np.int64(4), np.bool_(True)], "d": (x for x in "xy")}
     found = read_only(knobs=knobs).build().operators[0].knobs
     assert [knob.values for knob in found] == [(0, 1, 2), (0.0, 0.5, 1.0), (4, True), ("x", "y")]
+
+
+def test_a_reference_is_completed_when_there_are_more_knobs() -> None:
+    gate = PipelineBuilder.of(parse_pipeline(TEXT))
+    gate.outputs.remove("read")
+    gate.output(gate.operator("correct", "words:Correct", inputs=["read"], knobs={"distance": [0, 1]}))
+    assert list(errors(gate)) == ["content 'street': reference: key 'correct.distance' is missing"]
+    gate.reference("street", {"correct.distance": 1})
+    assert gate.build().contents[2].reference == {"find.size": 640, "find.blur": 1.0, "correct.distance": 1}
+
+
+def test_what_is_wrong_with_a_search_has_the_readers_words_and_the_lines_of_python() -> None:
+    gate = small()
+    gate.output(gate.operator("find", "a:B", inputs=["source"], knobs={"size": [1, 2]}, monotone=["sise"]))
+    gate.content("day", seed=1, samples=1, reference={"find.sise": 2})
+    gate.content("night", seed=1, samples=1, reference={"find.size": 3})
+    gate.reference("noon", {})
+    line = '    gate.content("day", seed=1, samples=1, reference={"find.sise": 2})'
+    assert errors(gate) == {
+        "operator 'find': monotone: 'sise' is no knob of it; known: size": (
+            '    gate.output(gate.operator("find", "a:B", inputs=["source"], '
+            'knobs={"size": [1, 2]}, monotone=["sise"]))'
+        ),
+        "content 'day': reference: key 'find.size' is missing": line,
+        "content 'day': reference: unknown key 'find.sise'; did you mean 'find.size'?": line,
+        "content 'night': reference: find.size has no value 3; known: 1, 2": (
+            '    gate.content("night", seed=1, samples=1, reference={"find.size": 3})'
+        ),
+        "reference: there is no content 'noon'; known: day, night": '    gate.reference("noon", {})',
+    }
+
+
+def test_monotone_is_a_list_of_names() -> None:
+    (message,) = errors(read_only(knobs={"k": [1, 2]}, monotone="k"))
+    assert message == "operator 'read': monotone must be names of knobs, is 'k'"
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.parent.name)

@@ -49,6 +49,9 @@ operators:
       blur: [0.0, 0.5, 1.0e-05]
       filter: [none, 'yes', 'null', '1e-3', '0x10', '2024-01-02', '']
       fast: [true, false]
+      model:
+        values: [small, large]
+        monotone: true
   - id: track
     class: operators:Track
     inputs: [find]
@@ -66,7 +69,13 @@ outputs: [read]
 contents:
   day: {seed: 1, samples: 64}
   night: {seed: 2, samples: 64, clip: 12, warmup: 8}
+  street:
+    seed: 3
+    samples: 64
+    reference: {find.size: 640, find.blur: 0.5, find.filter: 'yes', find.fast: true, find.model: large}
 """
+#: Without a reference, so that knobs may be others.
+LABELLED = TEXT.split("  street:")[0]
 
 # Ids that YAML 1.1 would take for something else.
 IDS = st.from_regex(r"[a-z][a-z0-9-]{0,62}", fullmatch=True) | st.sampled_from(
@@ -110,14 +119,18 @@ def domains(draw: st.DrawFn) -> tuple[KnobValue, ...]:
 
 
 @st.composite
-def contents(draw: st.DrawFn, name: str) -> ContentSpec:
+def contents(draw: st.DrawFn, name: str, operators: list[OperatorSpec]) -> ContentSpec:
     clip = draw(st.integers(1, MAX_ITEMS) | st.just(1))
+    # In the order in which the reader gives them.
+    names = [f"{operator.id}.{knob.name}" for operator in operators for knob in operator.knobs]
+    domains = [st.sampled_from(knob.values) for operator in operators for knob in operator.knobs]
     return ContentSpec(
         name=name,
         seed=draw(st.integers(0, 2**63 - 1)),
         samples=draw(st.integers(1, 10_000)),
         clip=clip,
         warmup=draw(st.integers(0, MAX_ITEMS - clip) | st.just(0)),
+        reference=draw(st.none() | st.tuples(*domains).map(lambda values: dict(zip(names, values, strict=True)))),
     )
 
 
@@ -133,7 +146,8 @@ def pipelines(draw: st.DrawFn) -> Pipeline:
             entry_point=draw(ENTRY_POINTS),
             inputs=tuple(draw(st.lists(st.sampled_from([SOURCE, *ids[:place]]), min_size=1, unique=True))),
             knobs=tuple(
-                Knob(name=knob, values=draw(domains())) for knob in draw(st.lists(KNOB_NAMES, max_size=3, unique=True))
+                Knob(name=knob, values=draw(domains()), monotone=draw(st.booleans()))
+                for knob in draw(st.lists(KNOB_NAMES, max_size=3, unique=True))
             ),
             state=draw(st.sampled_from(State)),
             pinned=draw(st.just("") | st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", fullmatch=True)),
@@ -158,7 +172,9 @@ def pipelines(draw: st.DrawFn) -> Pipeline:
         scorer=draw(ENTRY_POINTS),
         operators=tuple(operators),
         outputs=tuple(dict.fromkeys([*more, *needed])),
-        contents=tuple(draw(contents(name)) for name in draw(st.lists(IDS, min_size=1, max_size=3, unique=True))),
+        contents=tuple(
+            draw(contents(name, operators)) for name in draw(st.lists(IDS, min_size=1, max_size=3, unique=True))
+        ),
     )
 
 
@@ -176,7 +192,7 @@ def test_what_is_written_is_read_back(pipeline: Pipeline) -> None:
 @pytest.mark.parametrize("loader", [yaml.SafeLoader, getattr(yaml, "CSafeLoader", yaml.SafeLoader)])
 def test_odd_text_stays_the_same_text_with_either_loader(loader: type, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(document, "_LOADER", loader)
-    gate = parse_pipeline(TEXT)
+    gate = parse_pipeline(LABELLED)
     for text in ODD_TEXTS:
         find = replace(gate.operators[0], knobs=(Knob(name="k", values=(text, 1, 0.5)),))
         changed = replace(gate, description=text, operators=(find, *gate.operators[1:]))
@@ -203,14 +219,14 @@ def test_a_description_of_several_lines_is_a_block() -> None:
 def test_kinds_of_text_and_numbers_are_written_as_what_they_are_kinds_of() -> None:
     colour = enum.StrEnum("colour", ["RED"])
     size = enum.IntEnum("size", ["ONE"])
-    gate = parse_pipeline(TEXT)
+    gate = parse_pipeline(LABELLED)
     odd = replace(gate.operators[0], knobs=(Knob(name="k", values=(colour.RED, size.ONE)),))
     found = parse_pipeline(pipeline_yaml(replace(gate, operators=(odd, *gate.operators[1:]))))
     assert [(value, type(value)) for value in found.operators[0].knobs[0].values] == [("red", str), (1, int)]
 
 
 def test_what_no_file_can_hold_is_refused_by_the_reader() -> None:
-    gate = parse_pipeline(TEXT)
+    gate = parse_pipeline(LABELLED)
     odd = replace(gate.operators[0], knobs=(Knob(name="k", values=(Path("a/b"), float("nan"))),))  # type: ignore[arg-type]
     with pytest.raises(SpecErrors) as caught:
         parse_pipeline(pipeline_yaml(replace(gate, operators=(odd, *gate.operators[1:]))))

@@ -46,6 +46,12 @@ contents:
 CLIPS = GOOD.replace("hang_ms: 500", "fan_out: words") + "  drive: {seed: 2, samples: 4, clip: 12, warmup: 8}\n"
 
 
+SEARCHED = GOOD.replace("[1, 0.5]", "{values: [1, 0.5], monotone: true}").replace(
+    "day: {seed: 1, samples: 8}",
+    "day: {seed: 1, samples: 8, reference: {clean.filter: none, clean.strength: 1}}",
+)
+
+
 def messages(text: str) -> list[str]:
     with pytest.raises(SpecErrors) as caught:
         parse_pipeline(text, "pipeline.yaml")
@@ -84,6 +90,58 @@ def test_clips_and_fan_out_are_read() -> None:
 def test_a_domain_with_a_real_is_a_domain_of_reals() -> None:
     knob = parse_pipeline(GOOD).operators[0].knobs[1]
     assert [(value, type(value)) for value in knob.values] == [(1.0, float), (0.5, float)]
+
+
+def test_a_knob_is_monotone_if_it_says_so() -> None:
+    (clean,) = (operator for operator in parse_pipeline(SEARCHED).operators if operator.knobs)
+    assert [(knob.name, knob.monotone) for knob in clean.knobs] == [("filter", False), ("strength", True)]
+    plain = parse_pipeline(SEARCHED.replace("monotone: true", "monotone: false"))
+    assert plain.operators == parse_pipeline(GOOD).operators
+
+
+def test_a_reference_is_a_configuration_with_the_domains_own_values() -> None:
+    (day,) = parse_pipeline(SEARCHED).contents
+    assert repr(day.reference) == "{'clean.filter': 'none', 'clean.strength': 1.0}"
+    assert day.reference in list(parse_pipeline(SEARCHED).configurations())
+
+
+def test_without_knobs_a_reference_is_empty_but_there() -> None:
+    text = GOOD.replace("    knobs:\n      filter: [none, median]\n      strength: [1, 0.5]\n", "")
+    (day,) = parse_pipeline(text.replace("samples: 8", "samples: 8, reference: {}")).contents
+    assert day.reference == {}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ("clean.filter", "clean.fliter", "26: content 'day': reference: key 'clean.filter' is missing"),
+        ("clean.filter", "clean.fliter", "unknown key 'clean.fliter'; did you mean 'clean.filter'?"),
+        ("filter: none,", "filter: medain,", "filter has no value 'medain'; did you mean 'median'?"),
+        ("strength: 1}", "strength: 2}", "strength has no value 2; known: 1.0, 0.5"),
+        ("strength: 1}", "strength: true}", "strength has no value true; known: 1.0, 0.5"),
+        ("strength: 1}", "strength: '1'}", "strength has no value '1'; known: 1.0, 0.5"),
+        ("strength: 1}", "strength: [1]}", "clean.strength must be one plain value, is a list"),
+        (
+            "reference: {",
+            "reference: {clean: 1, ",
+            "reference: unknown key 'clean'; known: clean.filter, clean.strength",
+        ),
+        ("{clean.filter: none, clean.strength: 1}", "best", "reference must be a mapping (key: value), is text"),
+        ("monotone: true", "monotone: 1", "20: operator 'clean': knob 'strength': monotone must be true or false"),
+        ("monotone: true", "monotne: true", "knob 'strength': unknown key 'monotne'; did you mean 'monotone'?"),
+        ("{values: [1, 0.5], ", "{", "operator 'clean': knob 'strength': key 'values' is missing"),
+        ("[1, 0.5], monotone", "[], monotone", "20: operator 'clean': knob 'strength' is empty; it needs at least 1"),
+    ],
+)
+def test_what_is_wrong_with_a_search_is_named_with_its_line(old: str, new: str, expected: str) -> None:
+    assert old in SEARCHED
+    assert any(expected in message for message in messages(SEARCHED.replace(old, new, 1)))
+
+
+def test_nothing_is_said_of_references_where_an_operator_could_not_be_read() -> None:
+    assert messages(SEARCHED.replace("inputs: [source]\n    knobs", "inputs: [read]\n    knobs")) == [
+        "pipeline.yaml:8: operators form a cycle: read -> clean -> read"
+    ]
 
 
 def test_unquoted_none_is_text() -> None:
@@ -315,6 +373,14 @@ def test_the_schema_agrees_with_the_reader() -> None:
     jsonschema.Draft202012Validator.check_schema(schema)
     validator = jsonschema.Draft202012Validator(schema)
     validator.validate(yaml.safe_load(GOOD))
+    validator.validate(yaml.safe_load(SEARCHED))
+    for old, new in (
+        ("monotone: true", "monotone: 1"),
+        ("{values: [1, 0.5], ", "{"),
+        ("clean.filter", "filter"),
+        ("strength: 1}", "strength: [1]}"),
+    ):
+        assert list(validator.iter_errors(yaml.safe_load(SEARCHED.replace(old, new, 1)))), new
     for name in ("unknown key", "bad id", "empty domain", "nested value", "no samples", "wrong types", "no contents"):
         text, _ = BROKEN[name]
         assert list(validator.iter_errors(yaml.safe_load(text))), name

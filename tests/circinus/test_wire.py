@@ -1,6 +1,7 @@
 """Model values survive the wire, and bad ones don't get in."""
 
 import math
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given
@@ -11,9 +12,11 @@ from circinus.errors import InvalidInput, TooLarge
 from circinus.model.device import Accelerator, Device, Environment, Link, Tier
 from circinus.model.directive import Directive, Generation, Peer, ReplicaSet, Route, SourceSpec, Target
 from circinus.model.pipeline import configuration_key
-from circinus.model.plan import Interval, MachineUse, OperatorPlan, Plan, Selection, UnplacedQuery
+from circinus.model.plan import Certainty, Interval, MachineUse, OperatorPlan, Plan, Selection, UnplacedQuery
 from circinus.model.profile import ConfigurationProfile, OperatorSample, SampleResult
-from circinus.model.query import Query, Slo
+from circinus.model.query import Budget, Guarantee, Query, Slo
+from circinus.model.search import MAX_STEPS, SearchPhase, SearchState, SearchStep
+from circinus.v1 import planner_pb2, types_pb2
 
 DIGEST = "sha256:" + "0" * 64
 
@@ -155,8 +158,13 @@ def test_a_list_without_end_is_refused():
     cost=st.none() | positive,
     rate=positive,
     weight=positive,
+    margin=ratios,
+    guarantee=st.sampled_from(Guarantee),
+    budget=st.builds(
+        Budget, samples=st.none() | st.integers(1, 10**9), seconds=st.none() | positive, cost=st.none() | positive
+    ),
 )
-def test_query_survives_the_wire(latency, accuracy, cost, rate, weight):
+def test_query_survives_the_wire(latency, accuracy, cost, rate, weight, margin, guarantee, budget):
     query = Query(
         id="q1",
         pipeline_id="documents",
@@ -164,7 +172,15 @@ def test_query_survives_the_wire(latency, accuracy, cost, rate, weight):
         source_device_id="camera-1",
         rate_per_s=rate,
         weight=weight,
-        slo=Slo(latency_ms=latency, percentile_ratio=0.9, accuracy_ratio=accuracy, cost_per_h=cost),
+        slo=Slo(
+            latency_ms=latency,
+            percentile_ratio=0.9,
+            accuracy_ratio=accuracy,
+            accuracy_margin_ratio=margin,
+            cost_per_h=cost,
+        ),
+        guarantee=guarantee,
+        budget=budget,
     )
     assert wire.query_from_message(wire.query_to_message(query)) == query
 
@@ -178,6 +194,125 @@ def test_an_slo_of_nothing_is_refused_by_name(field, bad):
         wire.slo_from_message(message)
 
 
+@pytest.mark.parametrize("bad", [-0.1, 1.5, math.nan])
+def test_a_margin_that_is_no_ratio_is_refused(bad):
+    with pytest.raises(InvalidInput, match="slo.accuracy_margin_ratio"):
+        wire.slo_from_message(types_pb2.Slo(accuracy_margin_ratio=bad))
+
+
+@pytest.mark.parametrize(
+    ("bad", "field"),
+    [
+        ({"samples": 0}, "samples"),
+        ({"samples": 2**60}, "samples"),
+        ({"seconds": 0.0}, "seconds"),
+        ({"seconds": math.inf}, "seconds"),
+        ({"cost": -1.0}, "cost"),
+        ({"cost": math.nan}, "cost"),
+    ],
+)
+def test_a_budget_that_is_none_is_refused_by_name(bad, field):
+    with pytest.raises(InvalidInput, match=f"budget.{field}"):
+        wire.budget_from_message(types_pb2.Budget(**bad))
+
+
+def a_query_message():
+    return types_pb2.Query(pipeline_id="p", content="c", source_device_id="d", rate_per_s=1)
+
+
+def test_an_older_client_asks_for_the_pool_and_has_no_budget():
+    query = wire.query_from_message(a_query_message())
+    assert (query.guarantee, query.budget, query.slo.accuracy_margin_ratio) == (Guarantee.POOL, Budget(), 0.0)
+
+
+def test_a_guarantee_that_is_not_understood_is_refused():
+    message = a_query_message()
+    message.guarantee = 9
+    with pytest.raises(InvalidInput, match="guarantee: 9 is unknown here"):
+        wire.query_from_message(message)
+
+
+intervals = (
+    st.lists(ratios, min_size=3, max_size=3)
+    .map(sorted)
+    .map(lambda figures: Interval(low=figures[0], value=figures[1], high=figures[2]))
+)
+found = {
+    "phase": st.sampled_from(SearchPhase),
+    "configuration": st.none() | configurations,
+    "accuracy_ratio": st.none() | intervals,
+    "cost_per_h": st.none() | positive,
+    "samples_done": st.integers(0, 2**40),
+}
+steps = st.builds(
+    SearchStep, at=st.datetimes(min_value=datetime(1970, 1, 1), timezones=st.just(UTC)), elapsed_s=positive, **found
+)
+searches = st.builds(
+    SearchState,
+    finished=st.booleans(),
+    probability_ratio=ratios,
+    agreement=st.booleans(),
+    operator_s=positive,
+    profile_cost=positive,
+    candidates_left=st.integers(0, 2**32 - 1),
+    eta_s=st.none() | positive,
+    stopped=st.text(max_size=20),
+    history=st.lists(steps, max_size=3).map(tuple),
+    **found,
+)
+
+
+@given(search=searches)
+def test_what_a_search_knows_survives_the_wire(search):
+    assert wire.search_from_message(wire.search_to_message(search)) == search
+
+
+def test_of_a_long_history_the_newest_steps_travel():
+    start = datetime(2026, 1, 1, tzinfo=UTC)
+    history = tuple(
+        SearchStep(
+            at=start + timedelta(seconds=second),
+            phase=SearchPhase.UNKNOWN,
+            configuration=None,
+            accuracy_ratio=None,
+            cost_per_h=None,
+            samples_done=second,
+            elapsed_s=second,
+        )
+        for second in range(MAX_STEPS + 5)
+    )
+    message = wire.search_to_message(SearchState(phase=SearchPhase.UNKNOWN, history=history))
+    assert wire.search_from_message(message).history == history[5:]
+    message.history.add()
+    with pytest.raises(TooLarge, match="search.history: 101 entries are more than 100"):
+        wire.search_from_message(message)
+
+
+@pytest.mark.parametrize(
+    ("bad", "field"),
+    [
+        ({"probability_ratio": 1.1}, "search.probability_ratio"),
+        ({"probability_ratio": math.nan}, "search.probability_ratio"),
+        ({"operator_s": -1.0}, "search.operator_s"),
+        ({"profile_cost": math.inf}, "search.profile_cost"),
+        ({"cost_per_h": -1.0}, "search.cost_per_h"),
+        ({"eta_s": math.nan}, "search.eta_s"),
+        ({"stopped": "x" * 5_000}, "search.stopped"),
+        ({"accuracy_ratio": types_pb2.Interval(value=0.5, low=-0.1, high=1)}, "search.accuracy_ratio.low"),
+        ({"accuracy_ratio": types_pb2.Interval(value=0.5, low=0.6, high=0.4)}, "from 0.6 to 0.4 is no interval"),
+        ({"history": [planner_pb2.SearchStep(elapsed_s=math.nan)]}, "search.history.elapsed_s"),
+        ({"history": [planner_pb2.SearchStep(at={"seconds": 2**60})]}, "search.history.at"),
+    ],
+)
+def test_a_search_with_one_bad_figure_is_refused(bad, field):
+    with pytest.raises(InvalidInput, match=field):
+        wire.search_from_message(planner_pb2.SearchState(**bad))
+
+
+def test_a_search_of_an_unknown_phase_has_found_nothing():
+    assert wire.search_from_message(planner_pb2.SearchState(phase=17)).phase is SearchPhase.UNKNOWN
+
+
 @given(configuration=configurations)
 def test_configuration_survives_the_wire_with_its_types(configuration):
     back = wire.configuration_from_message(wire.configuration_to_message(configuration))
@@ -188,8 +323,8 @@ def test_configuration_survives_the_wire_with_its_types(configuration):
     assert configuration_key(back) == configuration_key(dict(reversed(configuration.items())))
 
 
-@given(score=st.none() | ratios, cpu=positive, size=st.integers(0, 2**40))
-def test_profile_survives_the_wire(score, cpu, size):
+@given(score=st.none() | ratios, cpu=positive, size=st.integers(0, 2**40), hurried=st.booleans())
+def test_profile_survives_the_wire(score, cpu, size, hurried):
     profile = ConfigurationProfile(
         configuration={"read.engine": "tesseract"},
         samples=(
@@ -197,7 +332,9 @@ def test_profile_survives_the_wire(score, cpu, size):
                 sample_index=3,
                 score_ratio=score,
                 operators=(
-                    OperatorSample(operator_id="read", cpu_ms=cpu, wall_ms=cpu, output_bytes=size, cached=True),
+                    OperatorSample(
+                        operator_id="read", cpu_ms=cpu, wall_ms=cpu, output_bytes=size, cached=True, hurried=hurried
+                    ),
                 ),
             ),
         ),
@@ -230,7 +367,8 @@ def test_a_profile_with_one_bad_figure_is_refused_whole():
         wire.configuration_profile_from_message(message)
 
 
-def test_selection_survives_the_wire():
+@pytest.mark.parametrize("certainty", Certainty)
+def test_selection_survives_the_wire(certainty):
     selection = Selection(
         plans=(
             Plan(
@@ -258,6 +396,7 @@ def test_selection_survives_the_wire():
                 item_goodput_per_s=1.8,
                 runner_up="read on gateway-1",
                 runner_up_cost_per_h=0.02,
+                certainty=certainty,
             ),
         ),
         unplaced=(UnplacedQuery(query_id="q2", reason="latency"),),
@@ -270,5 +409,15 @@ def test_selection_survives_the_wire():
         cost_bound_per_h=0.01,
         cost_gap_ratio=0.0,
         solver_status="optimal",
+        provisional_per_s=1.5,
     )
-    assert wire.selection_from_message(wire.selection_to_message(selection)) == selection
+    message = wire.selection_to_message(selection)
+    assert wire.selection_from_message(message) == selection
+    message.provisional_per_s = math.nan
+    with pytest.raises(InvalidInput, match="provisional_per_s"):
+        wire.selection_from_message(message)
+
+
+@pytest.mark.parametrize(("written", "read"), [(0, Certainty.CERTIFIED), (9, Certainty.PROVISIONAL)])
+def test_a_plan_of_an_older_planner_is_certified_and_what_is_not_understood_is_not(written, read):
+    assert wire.plan_from_message(types_pb2.Plan(query_id="q1", certainty=written)).certainty is read

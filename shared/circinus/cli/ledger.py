@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,8 +11,8 @@ import typer
 
 from circinus.cli import exits
 from circinus.cli.output import Output, amount, emit, lines, size, table
-from circinus.cli.plan_table import interval_text, percentile_name
-from circinus.cli.query import percentiles_of
+from circinus.cli.plan_table import Measures, interval_text, percentile_name
+from circinus.cli.query import measures_of
 from circinus.cli.session import DEFAULT_ADDRESS, OutputOption, PlannerOption, ask
 from circinus.client import Client
 from circinus.errors import InvalidInput
@@ -39,11 +39,11 @@ def ledger(
     """Predicted against observed for each query, of the running generation or since a moment."""
     moment = None if since is None else parse_since(since, datetime.now(UTC))
 
-    async def action(client: Client) -> tuple[tuple[LedgerEntry, ...], dict[str, float]]:
-        return await client.ledger(moment), await percentiles_of(client, ())
+    async def action(client: Client) -> tuple[tuple[LedgerEntry, ...], Measures]:
+        return await client.ledger(moment), await measures_of(client, ())
 
-    entries, percentiles = ask(planner, action)
-    emit(output, entries, lambda: _view(entries, percentiles, operators))
+    entries, measures = ask(planner, action)
+    emit(output, entries, lambda: _view(entries, measures, operators))
     return exits.OK
 
 
@@ -65,8 +65,8 @@ def parse_since(text: str, now: datetime) -> datetime:
     return max(moment if moment.tzinfo else moment.replace(tzinfo=UTC), _EARLIEST)
 
 
-def _view(entries: Sequence[LedgerEntry], percentiles: Mapping[str, float], operators: bool) -> RenderableType:
-    rows = [row for entry in entries for row in _rows(entry, percentile_name(percentiles.get(entry.query_id)))]
+def _view(entries: Sequence[LedgerEntry], measures: Measures, operators: bool) -> RenderableType:
+    rows = [row for entry in entries for row in _rows(entry, measures)]
     parts: list[RenderableType | str] = [table(_COLUMNS, rows)]
     if operators:
         right = [column for column in _OPERATOR_COLUMNS if column not in ("QUERY", "OPERATOR")]
@@ -75,8 +75,10 @@ def _view(entries: Sequence[LedgerEntry], percentiles: Mapping[str, float], oper
     return lines(*parts)
 
 
-def _rows(entry: LedgerEntry, percentile: str) -> list[tuple[str, ...]]:
+def _rows(entry: LedgerEntry, measures: Measures) -> list[tuple[str, ...]]:
     plan, predicted, seen = entry.plan, entry.predicted_accuracy_ratio, entry.accuracy_ratio
+    percentile = percentile_name(measures.percentiles.get(entry.query_id))
+    accuracy = measures.accuracy_name(entry.query_id)
     within = ""
     if predicted is not None and seen is not None:
         inside = predicted.low <= seen <= predicted.high
@@ -91,7 +93,7 @@ def _rows(entry: LedgerEntry, percentile: str) -> list[tuple[str, ...]]:
     return [
         (entry.query_id, "item goodput/s", planned_goodput, amount(entry.item_goodput_per_s), ""),
         ("", "latency ms", planned_latency, latency, ""),
-        ("", "accuracy", interval_text(predicted) if predicted else "-", amount(seen), within),
+        ("", accuracy, interval_text(predicted) if predicted else "-", amount(seen), within),
         # What a plan reserves is paid whether it is used or not.
         ("", "cost/h", amount(plan.cost_per_h) if plan else "-", amount(plan.cost_per_h) if plan else "-", "reserved"),
         ("", "items", "", f"{entry.emitted:,} in {entry.duration_s:.0f} s", ends),

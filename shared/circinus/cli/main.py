@@ -84,7 +84,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _fail(error: Exception, message: str, code: int, arguments: Sequence[str]) -> int:
     say(f"circinus: {message}" if "\n" not in message else f"circinus:\n{message}", style="red")
     if _wants_json(arguments):
-        sys.stdout.write(json.dumps({"error": _error_document(error, message, code)}, indent=2) + "\n")
+        # What prints one document a line ends with one, too.
+        indent = None if list(arguments[:2]) == ["query", "watch"] else 2
+        sys.stdout.write(json.dumps({"error": _error_document(error, message, code)}, indent=indent) + "\n")
     return code
 
 

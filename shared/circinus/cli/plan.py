@@ -9,9 +9,9 @@ import typer
 
 from circinus.cli import exits
 from circinus.cli.output import Output, emit
-from circinus.cli.plan_table import selection_view
+from circinus.cli.plan_table import Measures, selection_view
 from circinus.cli.plugged import plugged
-from circinus.cli.query import FileOption, percentiles_of, read_queries
+from circinus.cli.query import FileOption, measures_of, read_queries
 from circinus.cli.session import DEFAULT_ADDRESS, PlannerOption, ask
 from circinus.client import Client
 from circinus.errors import CircinusError, InvalidInput
@@ -46,11 +46,11 @@ def plan(
         raise InvalidInput("--report goes with --offline only")
     extra = read_queries(file) if file is not None else ()
 
-    async def action(client: Client) -> tuple[SelectionReport, dict[str, float]]:
-        return await client.plan(extra), await percentiles_of(client, extra)
+    async def action(client: Client) -> tuple[SelectionReport, Measures]:
+        return await client.plan(extra), await measures_of(client, extra)
 
-    found, percentiles = ask(planner, action)
-    emit(output or Output.TABLE, found, lambda: selection_view(found, percentiles))
+    found, measures = ask(planner, action)
+    emit(output or Output.TABLE, found, lambda: selection_view(found, measures))
     return exits.INFEASIBLE if found.selection.unplaced or found.pending else exits.OK
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from circinus.cli.output import amount, lines, table
 from circinus.model.pipeline import KnobValue, knobs_of
-from circinus.model.plan import Interval, OperatorPlan, Plan
+from circinus.model.plan import Certainty, Interval, OperatorPlan, Plan, Selection
 from circinus.model.query import DEFAULT_PERCENTILE_RATIO
 from circinus.reports import SelectionReport
 
@@ -16,6 +17,39 @@ if TYPE_CHECKING:
 
 _COLUMNS = ("QUERY / OPERATOR", "WHERE", "KNOBS", "SHARE", "TIME ms", "ACCURACY", "COST/h", "P(SLO)")
 _RIGHT = ("P(SLO)", "COST/h")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measures:
+    """What the figures of queries are of: the percentile of the latency by query id, and whose accuracy is agreement.
+
+    Without labels a content's figures say how often a configuration agrees with its reference, not how often it is
+    right.
+    """
+
+    percentiles: Mapping[str, float] = field(default_factory=dict)
+    agreements: frozenset[str] = frozenset()
+
+    def accuracy_name(self, query_id: str) -> str:
+        """What a query's accuracy is called."""
+        return accuracy_name(query_id in self.agreements)
+
+
+def accuracy_name(agreement: bool) -> str:
+    """What an accuracy is called: agreement, if there are no labels that it could be of."""
+    return "agreement" if agreement else "accuracy"
+
+
+def certainty_text(plan: Plan) -> str:
+    """The probability that a plan meets its SLO; of one that is not certified, with that said."""
+    if plan.certainty is Certainty.CERTIFIED:
+        return f"{plan.slo_probability_ratio:.3f}"
+    return provisional_text(plan.slo_probability_ratio)
+
+
+def provisional_text(probability_ratio: float) -> str:
+    """How sure it is of something that is believed, but not proven."""
+    return f"provisional, P {probability_ratio:.2f}"
 
 
 def knobs_text(knobs: Mapping[str, KnobValue]) -> str:
@@ -31,18 +65,22 @@ def interval_text(interval: Interval, digits: int = 3) -> str:
     return value if low == high else f"{value} ({low}–{high})"
 
 
-def plans_table(plans: Iterable[Plan], percentiles: Mapping[str, float]) -> RenderableType:
-    """For each plan one row for the whole and one for each operator; ``percentiles`` by query id.
+def plans_table(plans: Sequence[Plan], measures: Measures) -> RenderableType:
+    """For each plan one row for the whole and one for each operator.
 
     An operator's time is its mean service time, the whole's is the percentile that the SLO is about.
     """
     rows: list[tuple[str, ...]] = []
+    names = dict.fromkeys(measures.accuracy_name(plan.query_id) for plan in plans)
     for plan in plans:
-        latency = f"{percentile_name(percentiles.get(plan.query_id))} {interval_text(plan.latency_ms)}"
-        accuracy, probability = interval_text(plan.accuracy_ratio), f"{plan.slo_probability_ratio:.3f}"
-        rows.append((plan.query_id, "", "", "", latency, accuracy, amount(plan.cost_per_h), probability))
+        latency = f"{percentile_name(measures.percentiles.get(plan.query_id))} {interval_text(plan.latency_ms)}"
+        accuracy = interval_text(plan.accuracy_ratio)
+        if len(names) > 1:
+            accuracy = f"{measures.accuracy_name(plan.query_id)} {accuracy}"
+        rows.append((plan.query_id, "", "", "", latency, accuracy, amount(plan.cost_per_h), certainty_text(plan)))
         rows.extend(_operator_row(plan, operator) for operator in plan.operators)
-    return table(_COLUMNS, rows, right=_RIGHT)
+    header = " OR ".join(names).upper() or "ACCURACY"
+    return table([header if column == "ACCURACY" else column for column in _COLUMNS], rows, right=_RIGHT)
 
 
 def percentile_name(percentile_ratio: float | None) -> str:
@@ -76,13 +114,21 @@ def why_text(plan: Plan) -> str:
     return text
 
 
-def selection_view(report: SelectionReport, percentiles: Mapping[str, float]) -> RenderableType:
+def _provisional_lines(selection: Selection) -> list[str]:
+    count = sum(plan.certainty is Certainty.PROVISIONAL for plan in selection.plans)
+    if not count and not selection.provisional_per_s:
+        return []
+    plans = f"{count:,} plan" if count == 1 else f"{count:,} plans"
+    return [f"        {amount(selection.provisional_per_s)}/s of {plans} more is provisional, not counted"]
+
+
+def selection_view(report: SelectionReport, measures: Measures) -> RenderableType:
     """A whole selection: plans, why, what is not placed, bound and gap."""
     selection = report.selection
     parts: list[RenderableType | str] = []
     if selection.plans:
         parts += [
-            plans_table(selection.plans, percentiles),
+            plans_table(selection.plans, measures),
             "",
             table(("WHY",), ((why_text(p),) for p in selection.plans)),
             "",
@@ -96,6 +142,7 @@ def selection_view(report: SelectionReport, percentiles: Mapping[str, float]) ->
     parts += [
         f"goodput {amount(selection.goodput_per_s)}/s, bound {amount(selection.goodput_bound_per_s)}/s "
         f"(gap {selection.gap_ratio:.1%})",
+        *_provisional_lines(selection),
         f"cost    {amount(selection.cost_per_h)}/h, bound {amount(selection.cost_bound_per_h)}/h "
         f"(gap {selection.cost_gap_ratio:.1%})",
         f"solver  {selection.solver_status}, {report.solver_s:.2f} s",

@@ -20,13 +20,13 @@ _NOTE_CHARS = 50
 
 
 class _Display:
-    """Bars on stderr, if that is a terminal."""
+    """Bars on stderr, or another stream, if that is a terminal; ``redirect``: what else is printed goes above them."""
 
-    def __init__(self) -> None:
-        stderr = console(sys.stderr)
+    def __init__(self, stream: Any = None, *, redirect: bool = True) -> None:
+        made = console(stream or sys.stderr)
         self._bars: Bars | None = None
         self._stack = ExitStack()
-        if stderr.is_terminal:
+        if made.is_terminal:
             columns = (
                 SpinnerColumn(),
                 TextColumn("{task.description}", markup=False),
@@ -34,7 +34,9 @@ class _Display:
                 TextColumn("{task.fields[note]}", markup=False),
                 TimeRemainingColumn(),
             )
-            self._bars = Bars(*columns, console=stderr, transient=True)
+            self._bars = Bars(
+                *columns, console=made, transient=True, redirect_stdout=redirect, redirect_stderr=redirect
+            )
         self._tasks: dict[str, TaskID] = {}
         self._said: dict[str, str] = {}
 
@@ -120,6 +122,26 @@ class WatchBars(_Display):
         ratio = task.samples_done / task.samples_total if task.samples_total else 0.0
         eta = f", about {task.eta_s:.0f} s to go" if task.eta_s is not None else ""
         self._step(key, ratio, f"{text}: {note}{eta}")
+
+
+class SearchBar(_Display):
+    """How far the search for a query's plan has come, below the lines that are printed on stdout."""
+
+    def __init__(self) -> None:
+        self._shared = console(sys.stdout).is_terminal
+        # Lines that go elsewhere, such as into a file, must not be drawn into the bar's stream.
+        super().__init__(sys.stdout if self._shared else sys.stderr, redirect=False)
+
+    def line(self, text: str) -> None:
+        """A line that stays."""
+        made = self._bars.console if self._shared and self._bars is not None else console(sys.stdout)
+        made.print(plain(text), soft_wrap=True)
+        sys.stdout.flush()
+
+    def show(self, what: str, note: str, elapsed_s: float, eta_s: float | None) -> None:
+        """The newest state; without an ETA the bar only moves."""
+        total_s = 0.0 if eta_s is None else elapsed_s + eta_s
+        self._bar("search", what, elapsed_s if total_s else 0.0, total_s, note)
 
 
 class LocalProfileBar(_Display):

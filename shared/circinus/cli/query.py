@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 import yaml
 
-from circinus.cli import exits
+from circinus.cli import exits, query_watch
 from circinus.cli.output import Output, amount, emit, lines, say, table
-from circinus.cli.plan_table import plans_table, why_text
+from circinus.cli.plan_table import Measures, accuracy_name, plans_table, provisional_text, why_text
 from circinus.cli.progress import WatchBars
 from circinus.cli.removal import remove_each
 from circinus.cli.session import DEFAULT_ADDRESS, OutputOption, PlannerOption, ask
 from circinus.client import Client
 from circinus.errors import InvalidInput
-from circinus.model.query import DEFAULT_PERCENTILE_RATIO, Query, Slo
+from circinus.model.plan import Certainty
+from circinus.model.query import Budget, Guarantee, Query
 from circinus.reports import QueryPhase, QueryState
 from circinus.spec.errors import SpecErrors
 from circinus.spec.folder import read_text
@@ -53,24 +54,48 @@ def submit(
     ] = None,
     accuracy: Annotated[float | None, typer.Option(help="SLO: accuracy, 0..1.")] = None,
     cost_per_h: Annotated[float | None, typer.Option("--cost-per-h", help="SLO: cost per hour.")] = None,
+    accuracy_margin: Annotated[
+        float | None, typer.Option("--accuracy-margin", help="SLO: an accuracy lower by so much is as good; else 0.")
+    ] = None,
+    guarantee: Annotated[
+        Guarantee | None, typer.Option(help="What the accuracy is promised of; pool if not given.")
+    ] = None,
+    budget_samples: Annotated[int | None, typer.Option(help="Most samples to profile.")] = None,
+    budget_seconds: Annotated[
+        float | None, typer.Option(help="Longest that profiling may keep operators busy.")
+    ] = None,
+    budget_cost: Annotated[float | None, typer.Option(help="Most that profiling may cost.")] = None,
     wait: Annotated[bool, typer.Option("--wait", help="Until all is decided and rolled out.")] = False,
     timeout_s: Annotated[float, typer.Option("--timeout", min=0.1, help="Longest wait in seconds.")] = 3_600.0,
     planner: PlannerOption = DEFAULT_ADDRESS,
     output: OutputOption = Output.TABLE,
 ) -> int:
     """Submits queries, from a file or one by flags; those submitted together are planned together."""
-    slo = {"latency_ms": latency_ms, "percentile": percentile, "accuracy": accuracy, "cost_per_h": cost_per_h}
-    fields = {"id": query_id, "pipeline": pipeline, "content": content, "source": source}
-    numbers = {"rate_per_s": rate, "weight": weight}
-    given = {key: value for key, value in {**fields, **numbers}.items() if value is not None}
-    bounds = {key: value for key, value in slo.items() if value is not None}
-    if file is not None and (given or bounds):
+    fields = {
+        "id": query_id,
+        "pipeline": pipeline,
+        "content": content,
+        "source": source,
+        "rate_per_s": rate,
+        "weight": weight,
+        "guarantee": guarantee and guarantee.value,
+        "slo": _given(
+            latency_ms=latency_ms,
+            percentile=percentile,
+            cost_per_h=cost_per_h,
+            accuracy=accuracy,
+            accuracy_margin=accuracy_margin,
+        ),
+        "budget": _given(samples=budget_samples, seconds=budget_seconds, cost=budget_cost),
+    }
+    given = _given(**fields)
+    if file is not None and given:
         raise InvalidInput("give either a file (-f) or a query by flags, not both")
-    if file is None and not given:
+    if given is None and file is None:
         raise InvalidInput(
             "nothing to submit: give a file (-f queries.yaml) or --pipeline, --content, --source and --rate"
         )
-    queries = read_queries(file) if file is not None else _from_flags({**given, "slo": bounds})
+    queries = read_queries(file) if file is not None else _from_flags(given or {})
 
     async def action(client: Client) -> tuple[QueryState, ...]:
         submitted = await client.submit(queries)
@@ -84,6 +109,11 @@ def submit(
     emit(output, states, lambda: _states_table(states))
     unplaced = any(state.phase is QueryPhase.UNPLACED for state in states)
     return exits.INFEASIBLE if wait and unplaced else exits.OK
+
+
+def _given(**fields: object) -> dict[str, object] | None:
+    """The fields that are given; None if none is."""
+    return {key: value for key, value in fields.items() if value is not None} or None
 
 
 def _from_flags(fields: dict[str, object]) -> tuple[Query, ...]:
@@ -120,26 +150,32 @@ def _states_table(states: Sequence[QueryState]) -> RenderableType:
 def _row(state: QueryState) -> tuple[str, ...]:
     query = state.query
     phase = "serving" if state.phase is QueryPhase.PLACED and state.serving else state.phase.value
+    if state.plan is not None and state.plan.certainty is Certainty.PROVISIONAL:
+        phase += f", {provisional_text(state.plan.slo_probability_ratio)}"
     devices = dict.fromkeys(operator.device_id for operator in state.plan.operators) if state.plan else {}
     return (
         query.id,
         f"{query.pipeline_id}/{query.content}",
         query.source_device_id,
         amount(query.rate_per_s),
-        slo_text(query.slo),
+        slo_text(query, state.agreement),
         phase,
         " → ".join(devices) or "-",
         state.reason,
     )
 
 
-def slo_text(slo: Slo) -> str:
-    """An SLO on one line."""
-    bounds = []
+def slo_text(query: Query, agreement: bool = False) -> str:
+    """A query's SLO on one line; ``agreement``: its accuracy is agreement with a reference."""
+    slo, bounds = query.slo, []
     if slo.latency_ms is not None:
         bounds.append(f"p{slo.percentile_ratio * 100:g} ≤ {amount(slo.latency_ms)} ms")
     if slo.accuracy_ratio is not None:
-        bounds.append(f"accuracy ≥ {slo.accuracy_ratio:g}")
+        notes = [f"margin {slo.accuracy_margin_ratio:g}"] if slo.accuracy_margin_ratio else []
+        if query.guarantee is not Guarantee.POOL:
+            notes.append(f"of the {query.guarantee.value}")
+        text = f"{accuracy_name(agreement)} ≥ {slo.accuracy_ratio:g}"
+        bounds.append(f"{text} ({', '.join(notes)})" if notes else text)
     if slo.cost_per_h is not None:
         bounds.append(f"cost ≤ {slo.cost_per_h:g}/h")
     return ", ".join(bounds) or "none"
@@ -160,9 +196,25 @@ def show(
 def _details(state: QueryState) -> RenderableType:
     parts: list[RenderableType | str] = [_states_table([state])]
     if state.plan is not None:
-        percentile_ratio = state.query.slo.percentile_ratio or DEFAULT_PERCENTILE_RATIO
-        parts += ["", plans_table([state.plan], {state.query.id: percentile_ratio}), "", why_text(state.plan)]
+        parts += ["", plans_table([state.plan], _measures([state])), "", why_text(state.plan)]
+    if budget := budget_text(state.query.budget):
+        parts += ["", f"profiling budget: {budget}"]
+    if state.search is not None:
+        parts += ["", query_watch.search_text(state.search)]
     return lines(*parts)
+
+
+def budget_text(budget: Budget) -> str:
+    """What profiling may take, on one line; empty: there is no limit."""
+    limits = [] if budget.samples is None else [f"{budget.samples:,} samples"]
+    if budget.seconds is not None:
+        limits.append(f"{amount(budget.seconds)} s of operators")
+    if budget.cost is not None:
+        limits.append(f"cost {amount(budget.cost)}")
+    return ", ".join(limits)
+
+
+app.command("watch")(query_watch.watch)
 
 
 @app.command("rm")
@@ -175,7 +227,16 @@ def rm(
     return ask(planner, lambda client: remove_each(client.remove_query, "query", query_ids, output))
 
 
-async def percentiles_of(client: Client, extra: Sequence[Query]) -> dict[str, float]:
-    """The percentile of each query's latency bound, by query id."""
-    states = await client.queries()
-    return {query.id: query.slo.percentile_ratio for query in (*(state.query for state in states), *extra)}
+async def measures_of(client: Client, extra: Sequence[Query]) -> Measures:
+    """What the figures of all queries are of, those that are only tried included."""
+    return _measures(await client.queries(), extra)
+
+
+def _measures(states: Sequence[QueryState], extra: Sequence[Query] = ()) -> Measures:
+    queries = (*(state.query for state in states), *extra)
+    # A content has labels or not, whoever asks.
+    unlabelled = {(state.query.pipeline_id, state.query.content) for state in states if state.agreement}
+    return Measures(
+        percentiles={query.id: query.slo.percentile_ratio for query in queries},
+        agreements=frozenset(query.id for query in queries if (query.pipeline_id, query.content) in unlabelled),
+    )

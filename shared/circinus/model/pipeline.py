@@ -33,10 +33,15 @@ class State(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Knob:
-    """A setting with a finite domain, in the order in which it was written."""
+    """A setting with a finite domain, in the order in which it was written.
+
+    ``monotone``: the accuracy never falls from one value to the next. The planner uses it as long as no measurement
+    contradicts it.
+    """
 
     name: str
     values: tuple[KnobValue, ...]
+    monotone: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +83,8 @@ class ContentSpec:
     """A labelled sample set that the pipeline's generator makes from a seed.
 
     A sample is a clip of ``clip`` items that are scored together, after ``warmup`` items that are run only.
+    With a ``reference`` the items have no labels: the truths are what this configuration answers, and what others
+    reach is their agreement with it, never called accuracy.
     """
 
     name: str
@@ -85,6 +92,7 @@ class ContentSpec:
     samples: int
     clip: int = 1
     warmup: int = 0
+    reference: Configuration | None = None
 
     @property
     def items(self) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 
 from circinus.model.device import DeviceId
 from circinus.model.pipeline import Configuration, OperatorId
@@ -37,6 +38,13 @@ class OperatorPlan:
     service_ms: float
 
 
+class Certainty(StrEnum):
+    """Whether a plan's accuracy is proven to meet the bound, or only believed to."""
+
+    PROVISIONAL = "provisional"
+    CERTIFIED = "certified"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """Configuration, placement and allocation for one query, with its estimate."""
@@ -52,6 +60,7 @@ class Plan:
     item_goodput_per_s: float
     runner_up: str = ""
     runner_up_cost_per_h: float | None = None
+    certainty: Certainty = Certainty.CERTIFIED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +89,8 @@ class Selection:
     """At most one plan for each query, with its bounds.
 
     ``goodput_bound_per_s`` is proven over the whole plan space; gaps are distances relative to the bound
-    (goodput) and to the cost (cost). Goodput is weight x rate summed over the placed queries.
+    (goodput) and to the cost (cost). Goodput is weight x rate summed over the placed queries
+    whose plan is certified; ``provisional_per_s`` is the same sum over the others.
     """
 
     plans: tuple[Plan, ...]
@@ -94,3 +104,4 @@ class Selection:
     cost_bound_per_h: float
     cost_gap_ratio: float
     solver_status: str
+    provisional_per_s: float = 0.0

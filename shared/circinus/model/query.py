@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import NewType
 
 from circinus.model.device import DeviceId
@@ -14,13 +15,33 @@ QueryId = NewType("QueryId", str)
 DEFAULT_PERCENTILE_RATIO = 0.95
 
 
+class Guarantee(StrEnum):
+    """What an accuracy bound is promised of: the mean over the labelled pool, or the population it was drawn from."""
+
+    POOL = "pool"
+    POPULATION = "population"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Budget:
+    """What profiling for a query may take: samples, seconds of operators, money. None: no limit."""
+
+    samples: int | None = None
+    seconds: float | None = None
+    cost: float | None = None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Slo:
-    """Bounds; None: no bound."""
+    """Bounds; None: no bound.
+
+    ``accuracy_margin_ratio`` is the indifference margin: an accuracy lower than the bound by so much is as good.
+    """
 
     latency_ms: float | None = None
     percentile_ratio: float = DEFAULT_PERCENTILE_RATIO
     accuracy_ratio: float | None = None
+    accuracy_margin_ratio: float = 0.0
     cost_per_h: float | None = None
 
 
@@ -35,3 +56,5 @@ class Query:
     rate_per_s: float
     weight: float = 1.0
     slo: Slo
+    guarantee: Guarantee = Guarantee.POOL
+    budget: Budget = Budget()

@@ -11,7 +11,7 @@ from __future__ import annotations
 import difflib
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +23,8 @@ from circinus.spec.errors import SpecError, SpecErrors
 MAX_TEXT_CHARACTERS = 262_144
 MAX_DEPTH = 20
 MAX_ERRORS = 100
+#: Of so many words to choose from, an error lists all.
+MAX_KNOWN = 12
 
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _TAG = "tag:yaml.org,2002:"
@@ -224,18 +226,36 @@ class Document:
         return None
 
     def number(
-        self, node: yaml.Node | None, what: str, *, above: float, at_most: float, hint: str = ""
+        self, node: yaml.Node | None, what: str, *, above: float, at_most: float, hint: str = "", closed: bool = False
     ) -> float | None:
-        """A finite number in (above, at_most]; ``hint`` is added to what is said of one outside."""
+        """A finite number in (above, at_most], or [above, at_most] if ``closed``; ``hint`` is for one outside."""
         value = self.scalar(node, what)
         if node is None or value is None:
             return None
         if isinstance(value, (bool, str)):
             self.error(node, f"{what} must be a number, is {kind_of(node)}")
-        elif not above < value <= at_most:
-            self.error(node, f"{what} is {value:g}; it must be above {above:g} and at most {at_most:,}{hint}")
+        elif not above < value <= at_most and not (closed and value == above):
+            low = "at least" if closed else "above"
+            self.error(node, f"{what} is {value:g}; it must be {low} {above:g} and at most {at_most:,}{hint}")
         else:
             return float(value)
+        return None
+
+    def flag(self, node: yaml.Node | None, what: str) -> bool | None:
+        """True or false."""
+        value = self.scalar(node, what)
+        if isinstance(value, bool):
+            return value
+        if node is not None and value is not None:
+            self.error(node, f"{what} must be true or false, is {kind_of(node)}")
+        return None
+
+    def choice(self, node: yaml.Node | None, what: str, noun: str, names: Sequence[str]) -> str | None:
+        """One of some names; ``noun`` is what they are names of."""
+        value = self.text(node, f"{what}: {noun}")
+        if node is None or value is None or value in names:
+            return value
+        self.error(node, f"{what}: unknown {noun} {value!r}{suggestion(value, names)}")
         return None
 
     def scalar(self, node: yaml.Node | None, what: str) -> KnobValue | None:
@@ -303,4 +323,4 @@ def suggestion(word: str, known: Iterable[str]) -> str:
     close = difflib.get_close_matches(word, candidates, n=1)
     if close:
         return f"; did you mean {close[0]!r}?"
-    return f"; known: {', '.join(candidates)}" if len(candidates) <= 12 else ""
+    return f"; known: {', '.join(candidates)}" if len(candidates) <= MAX_KNOWN else ""

@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from circinus.model.pipeline import ContentSpec, EnvironmentSpec, OperatorSpec, Pipeline
+from circinus.model.pipeline import ContentSpec, EnvironmentSpec, Knob, OperatorSpec, Pipeline
 
 _TAG = "tag:yaml.org,2002:"
 _WIDTH = 120
@@ -40,10 +40,14 @@ def pipeline_yaml(pipeline: Pipeline) -> str:
 def _operator(operator: OperatorSpec) -> dict[str, Any]:
     entries = {_KEYS.get(name, name): value for name, value in _without_defaults(operator).items()}
     if "knobs" in entries:
-        entries["knobs"] = {knob.name: knob.values for knob in operator.knobs}
+        entries["knobs"] = {knob.name: _knob(knob) for knob in operator.knobs}
     if isinstance(hang_ms := entries.get("hang_ms"), float) and hang_ms.is_integer():
         entries["hang_ms"] = int(hang_ms)
     return entries
+
+
+def _knob(knob: Knob) -> Any:
+    return {"values": knob.values, "monotone": knob.monotone} if knob.monotone else knob.values
 
 
 def _content(content: ContentSpec) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from math import prod
 
@@ -9,6 +10,7 @@ import yaml
 
 from circinus.model.pipeline import (
     SOURCE,
+    Configuration,
     ContentSpec,
     EnvironmentSpec,
     Knob,
@@ -20,7 +22,7 @@ from circinus.model.pipeline import (
     State,
 )
 from circinus.spec import graph
-from circinus.spec.document import Document, kind_of, suggestion
+from circinus.spec.document import MAX_KNOWN, Document, Entry, kind_of, suggestion
 
 MAX_OPERATORS = 100
 MAX_INPUTS = 32
@@ -43,6 +45,8 @@ _ENTRY_RULE = '"module:Class"'
 DEVICE_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}"
 DEVICE_RULE = "a device id: letters, digits, dots, dashes and underscores, at most 63"
 
+#: What a set is no kind of, to YAML.
+_MAPPING = "tag:yaml.org,2002:map"
 _REQUIRED = ("pipeline", "source", "scorer", "operators", "outputs", "contents")
 _OPTIONAL = ("description", "environment")
 _DEFAULT_HANG_MS = 30_000.0
@@ -107,8 +111,10 @@ class _Reader:
         operators = self._operators(values.get("operators"))
         outputs = self._outputs(values.get("outputs"), operators)
         ordered = self._check_graph(operators, outputs)
+        written = 0
         if "operators" in values:
             self._check_size(values["operators"], ordered)
+            written = len(values["operators"].value)
         return Pipeline(
             id=PipelineId(self._id(values.get("pipeline"), "pipeline") or ""),
             description=document.text(values.get("description"), "description", at_most=2_000, empty=True) or "",
@@ -117,7 +123,7 @@ class _Reader:
             scorer=self._entry_point(values.get("scorer"), "scorer"),
             operators=ordered,
             outputs=tuple(OperatorId(name) for name, _ in outputs),
-            contents=self._contents(values.get("contents")),
+            contents=self._contents(values.get("contents"), ordered if len(ordered) == written else None),
         )
 
     def _id(self, node: yaml.Node | None, what: str) -> str | None:
@@ -183,14 +189,8 @@ class _Reader:
         return _Operator(spec=spec, node=values.get("id", node), inputs=tuple(inputs)) if name else None
 
     def _state(self, node: yaml.Node | None, what: str) -> State:
-        value = self.document.text(node, f"{what}: state")
-        names = [state.value for state in State]
-        if node is None or value is None:
-            return State.NONE
-        if value not in names:
-            self.document.error(node, f"{what}: unknown state {value!r}{suggestion(value, names)}")
-            return State.NONE
-        return State(value)
+        value = self.document.choice(node, what, "state", [state.value for state in State])
+        return State.NONE if value is None else State(value)
 
     def _knobs(self, node: yaml.Node | None, what: str) -> tuple[Knob, ...]:
         entries = self.document.mapping(node, f"{what}: knobs", optional=None)
@@ -201,10 +201,18 @@ class _Reader:
         for name, entry in entries.items():
             knob = f"{what}: knob {name!r}"
             self.document.text(entry.key, f"{what}: knob", pattern=_KNOB_PATTERN, rule=_KNOB_RULE)
-            knobs.append(Knob(name=name, values=self._domain(entry.value, knob)))
+            knobs.append(self._knob(entry.value, name, knob))
         return tuple(knobs)
 
-    def _domain(self, node: yaml.Node, knob: str) -> tuple[KnobValue, ...]:
+    def _knob(self, node: yaml.Node, name: str, what: str) -> Knob:
+        if not isinstance(node, yaml.MappingNode) or node.tag != _MAPPING:
+            return Knob(name=name, values=self._domain(node, what))
+        entries = self.document.mapping(node, what, required=("values",), optional=("monotone",))
+        values = {key: entry.value for key, entry in entries.items()}
+        monotone = self.document.flag(values.get("monotone"), f"{what}: monotone")
+        return Knob(name=name, values=self._domain(values.get("values"), what), monotone=bool(monotone))
+
+    def _domain(self, node: yaml.Node | None, knob: str) -> tuple[KnobValue, ...]:
         written: list[tuple[yaml.Node, KnobValue]] = []
         for element in self.document.sequence(node, knob, at_least=1, at_most=MAX_KNOB_VALUES):
             value = self.document.scalar(element, f"{knob}: each value")
@@ -262,7 +270,8 @@ class _Reader:
         if count > MAX_CONFIGURATIONS:
             self.document.error(node, f"the knobs make {count:,} configurations; the limit is {MAX_CONFIGURATIONS:,}")
 
-    def _contents(self, node: yaml.Node | None) -> tuple[ContentSpec, ...]:
+    def _contents(self, node: yaml.Node | None, operators: tuple[OperatorSpec, ...] | None) -> tuple[ContentSpec, ...]:
+        """The contents; ``operators`` None: some couldn't be read, so nothing can be said of references."""
         document = self.document
         entries = document.mapping(node, "contents", optional=None)
         if node is not None and isinstance(node, yaml.MappingNode) and not node.value:
@@ -270,28 +279,61 @@ class _Reader:
         if node is not None and len(entries) > MAX_CONTENTS:
             document.error(node, f"{len(entries)} contents; the limit is {MAX_CONTENTS}")
             return ()
-        contents = []
-        for name, entry in entries.items():
-            what = f"content {name!r}"
-            document.text(entry.key, "content", pattern=ID_PATTERN, rule=ID_RULE)
-            fields = document.mapping(entry.value, what, required=("seed", "samples"), optional=("clip", "warmup"))
-            numbers = {
-                key: document.integer(fields[key].value, f"{what}: {key}", at_least=low, at_most=high)
-                for key, (low, high) in _CONTENT_LIMITS.items()
-                if key in fields
-            }
-            clip, warmup = numbers.get("clip") or 1, numbers.get("warmup") or 0
-            if clip + warmup > MAX_ITEMS:
-                document.error(
-                    entry.key, f"{what}: clip and warmup make {clip + warmup} items; the limit is {MAX_ITEMS}"
-                )
-            contents.append(
-                ContentSpec(
-                    name=name,
-                    seed=numbers.get("seed") or 0,
-                    samples=numbers.get("samples") or 0,
-                    clip=clip,
-                    warmup=warmup,
-                )
-            )
-        return tuple(contents)
+        return tuple(self._content(name, entry, operators) for name, entry in entries.items())
+
+    def _content(self, name: str, entry: Entry, operators: tuple[OperatorSpec, ...] | None) -> ContentSpec:
+        document, what = self.document, f"content {name!r}"
+        document.text(entry.key, "content", pattern=ID_PATTERN, rule=ID_RULE)
+        optional = ("clip", "warmup", "reference")
+        fields = document.mapping(entry.value, what, required=("seed", "samples"), optional=optional)
+        numbers = {
+            key: document.integer(fields[key].value, f"{what}: {key}", at_least=low, at_most=high)
+            for key, (low, high) in _CONTENT_LIMITS.items()
+            if key in fields
+        }
+        clip, warmup = numbers.get("clip") or 1, numbers.get("warmup") or 0
+        if clip + warmup > MAX_ITEMS:
+            document.error(entry.key, f"{what}: clip and warmup make {clip + warmup} items; the limit is {MAX_ITEMS}")
+        reference = None
+        if "reference" in fields and operators is not None:
+            reference = self._reference(fields["reference"].value, f"{what}: reference", operators)
+        return ContentSpec(
+            name=name,
+            seed=numbers.get("seed") or 0,
+            samples=numbers.get("samples") or 0,
+            clip=clip,
+            warmup=warmup,
+            reference=reference,
+        )
+
+    def _reference(self, node: yaml.Node, what: str, operators: tuple[OperatorSpec, ...]) -> Configuration:
+        """A value for every knob, in their order."""
+        found: dict[str, KnobValue] = {}
+        knobs = {f"{operator.id}.{knob.name}": knob for operator in operators for knob in operator.knobs}
+        entries = self.document.mapping(node, what, required=knobs)
+        for name, knob in knobs.items():
+            # A knob without values is an error already.
+            if name in entries and knob.values:
+                value = self._value_of(knob, entries[name].value, f"{what}: {name}")
+                if value is not None:
+                    found[name] = value
+        return found
+
+    def _value_of(self, knob: Knob, node: yaml.Node, what: str) -> KnobValue | None:
+        value = self.document.scalar(node, what)
+        if value is None:
+            return None
+        for known in knob.values:
+            # True and 1 are equal, but another setting.
+            if known == value and isinstance(known, bool) == isinstance(value, bool):
+                return known
+        texts = [known for known in knob.values if isinstance(known, str)] if isinstance(value, str) else []
+        if texts:
+            hint = suggestion(str(value), texts)
+        elif len(knob.values) <= MAX_KNOWN:
+            hint = "; known: " + ", ".join(json.dumps(known) for known in knob.values)
+        else:
+            hint = f"; it has {len(knob.values):,} values"
+        shown = repr(value) if isinstance(value, str) else json.dumps(value)
+        self.document.error(node, f"{what} has no value {shown}{hint}")
+        return None

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from circinus.model.device import DeviceId
 from circinus.model.pipeline import PipelineId
-from circinus.model.query import DEFAULT_PERCENTILE_RATIO, Query, QueryId, Slo
+from circinus.model.query import DEFAULT_PERCENTILE_RATIO, Budget, Guarantee, Query, QueryId, Slo
 from circinus.spec.document import Document
 from circinus.spec.pipeline import DEVICE_PATTERN, DEVICE_RULE, ID_PATTERN, ID_RULE
 
@@ -20,9 +20,12 @@ MAX_RATE_PER_S = 1_000_000
 MAX_WEIGHT = 1_000_000
 MAX_LATENCY_MS = 3_600_000
 MAX_COST_PER_H = 1_000_000_000
+#: Of each part of a budget.
+MAX_BUDGET = 1_000_000_000
 
 _RATIO_HINT = "; it is a ratio: write 0.95 for 95%"
 _NO_BOUND_HINT = "; leave it out if there is no bound"
+_NO_LIMIT_HINT = "; leave it out if there is no limit"
 
 
 def parse_queries(text: str, filename: str = "queries.yaml") -> tuple[Query, ...]:
@@ -50,7 +53,7 @@ def parse_queries(text: str, filename: str = "queries.yaml") -> tuple[Query, ...
 def _query(document: Document, node: yaml.Node) -> Query | None:
     required = ("pipeline", "content", "source", "rate_per_s")
     what = document.named(node, "query")
-    entries = document.mapping(node, what, required=required, optional=("id", "weight", "slo"))
+    entries = document.mapping(node, what, required=required, optional=("id", "weight", "slo", "guarantee", "budget"))
     values = {key: entry.value for key, entry in entries.items()}
     if not values:
         return None
@@ -60,6 +63,7 @@ def _query(document: Document, node: yaml.Node) -> Query | None:
     source = document.text(values.get("source"), f"{what}: source", pattern=DEVICE_PATTERN, rule=DEVICE_RULE)
     rate_per_s = document.number(values.get("rate_per_s"), f"{what}: rate_per_s", above=0, at_most=MAX_RATE_PER_S)
     weight = document.number(values.get("weight"), f"{what}: weight", above=0, at_most=MAX_WEIGHT)
+    guarantee = document.choice(values.get("guarantee"), what, "guarantee", [each.value for each in Guarantee])
     return Query(
         id=QueryId(identifier),
         pipeline_id=PipelineId(pipeline or ""),
@@ -68,11 +72,28 @@ def _query(document: Document, node: yaml.Node) -> Query | None:
         rate_per_s=rate_per_s or 0.0,
         weight=1.0 if weight is None else weight,
         slo=_slo(document, values.get("slo"), what),
+        guarantee=Guarantee.POOL if guarantee is None else Guarantee(guarantee),
+        budget=_budget(document, values.get("budget"), what),
+    )
+
+
+def _budget(document: Document, node: yaml.Node | None, what: str) -> Budget:
+    entries = document.mapping(node, f"{what}: budget", optional=("samples", "seconds", "cost"))
+    values = {key: entry.value for key, entry in entries.items()}
+
+    def limit(key: str) -> float | None:
+        name = f"{what}: budget {key}"
+        return document.number(values.get(key), name, above=0, at_most=MAX_BUDGET, hint=_NO_LIMIT_HINT)
+
+    return Budget(
+        samples=document.integer(values.get("samples"), f"{what}: budget samples", at_least=1, at_most=MAX_BUDGET),
+        seconds=limit("seconds"),
+        cost=limit("cost"),
     )
 
 
 def _slo(document: Document, node: yaml.Node | None, what: str) -> Slo:
-    keys = ("latency_ms", "percentile", "accuracy", "cost_per_h")
+    keys = ("latency_ms", "percentile", "accuracy", "accuracy_margin", "cost_per_h")
     entries = document.mapping(node, f"{what}: slo", optional=keys)
     values = {key: entry.value for key, entry in entries.items()}
 
@@ -86,9 +107,21 @@ def _slo(document: Document, node: yaml.Node | None, what: str) -> Slo:
         )
     if "percentile" in values and "latency_ms" not in values:
         document.error(values["percentile"], f"{what}: slo percentile is for latency_ms, which is missing")
+    accuracy_ratio = bound("accuracy", 1, _RATIO_HINT)
+    margin_ratio = document.number(
+        values.get("accuracy_margin"), f"{what}: slo accuracy_margin", above=0, at_most=1, hint=_RATIO_HINT, closed=True
+    )
+    if "accuracy_margin" in values and "accuracy" not in values:
+        document.error(values["accuracy_margin"], f"{what}: slo accuracy_margin is for accuracy, which is missing")
+    elif accuracy_ratio is not None and margin_ratio is not None and margin_ratio >= accuracy_ratio:
+        document.error(
+            values["accuracy_margin"],
+            f"{what}: slo accuracy_margin is {margin_ratio:g}; it must be below the accuracy, {accuracy_ratio:g}",
+        )
     return Slo(
         latency_ms=bound("latency_ms", MAX_LATENCY_MS),
         percentile_ratio=DEFAULT_PERCENTILE_RATIO if percentile_ratio is None else percentile_ratio,
-        accuracy_ratio=bound("accuracy", 1, _RATIO_HINT),
+        accuracy_ratio=accuracy_ratio,
+        accuracy_margin_ratio=margin_ratio or 0.0,
         cost_per_h=bound("cost_per_h", MAX_COST_PER_H),
     )

@@ -18,11 +18,24 @@ class QueryPhase(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     QUERY_PHASE_PROFILING: _ClassVar[QueryPhase]
     QUERY_PHASE_PLACED: _ClassVar[QueryPhase]
     QUERY_PHASE_UNPLACED: _ClassVar[QueryPhase]
+
+class SearchPhase(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    SEARCH_PHASE_UNSPECIFIED: _ClassVar[SearchPhase]
+    SEARCH_PHASE_UNKNOWN: _ClassVar[SearchPhase]
+    SEARCH_PHASE_PROVISIONAL: _ClassVar[SearchPhase]
+    SEARCH_PHASE_CERTIFIED: _ClassVar[SearchPhase]
+    SEARCH_PHASE_REFUSED: _ClassVar[SearchPhase]
 QUERY_PHASE_UNSPECIFIED: QueryPhase
 QUERY_PHASE_PENDING: QueryPhase
 QUERY_PHASE_PROFILING: QueryPhase
 QUERY_PHASE_PLACED: QueryPhase
 QUERY_PHASE_UNPLACED: QueryPhase
+SEARCH_PHASE_UNSPECIFIED: SearchPhase
+SEARCH_PHASE_UNKNOWN: SearchPhase
+SEARCH_PHASE_PROVISIONAL: SearchPhase
+SEARCH_PHASE_CERTIFIED: SearchPhase
+SEARCH_PHASE_REFUSED: SearchPhase
 
 class GetStatusRequest(_message.Message):
     __slots__ = ()
@@ -181,21 +194,73 @@ class SubmitQueriesResponse(_message.Message):
     query_ids: _containers.RepeatedScalarFieldContainer[str]
     def __init__(self, query_ids: _Optional[_Iterable[str]] = ...) -> None: ...
 
+class SearchStep(_message.Message):
+    __slots__ = ("at", "phase", "configuration", "accuracy_ratio", "cost_per_h", "samples_done", "elapsed_s")
+    AT_FIELD_NUMBER: _ClassVar[int]
+    PHASE_FIELD_NUMBER: _ClassVar[int]
+    CONFIGURATION_FIELD_NUMBER: _ClassVar[int]
+    ACCURACY_RATIO_FIELD_NUMBER: _ClassVar[int]
+    COST_PER_H_FIELD_NUMBER: _ClassVar[int]
+    SAMPLES_DONE_FIELD_NUMBER: _ClassVar[int]
+    ELAPSED_S_FIELD_NUMBER: _ClassVar[int]
+    at: _timestamp_pb2.Timestamp
+    phase: SearchPhase
+    configuration: _types_pb2.Configuration
+    accuracy_ratio: _types_pb2.Interval
+    cost_per_h: float
+    samples_done: int
+    elapsed_s: float
+    def __init__(self, at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., phase: _Optional[_Union[SearchPhase, str]] = ..., configuration: _Optional[_Union[_types_pb2.Configuration, _Mapping]] = ..., accuracy_ratio: _Optional[_Union[_types_pb2.Interval, _Mapping]] = ..., cost_per_h: _Optional[float] = ..., samples_done: _Optional[int] = ..., elapsed_s: _Optional[float] = ...) -> None: ...
+
+class SearchState(_message.Message):
+    __slots__ = ("phase", "finished", "configuration", "probability_ratio", "accuracy_ratio", "agreement", "cost_per_h", "samples_done", "operator_s", "profile_cost", "candidates_left", "eta_s", "stopped", "history")
+    PHASE_FIELD_NUMBER: _ClassVar[int]
+    FINISHED_FIELD_NUMBER: _ClassVar[int]
+    CONFIGURATION_FIELD_NUMBER: _ClassVar[int]
+    PROBABILITY_RATIO_FIELD_NUMBER: _ClassVar[int]
+    ACCURACY_RATIO_FIELD_NUMBER: _ClassVar[int]
+    AGREEMENT_FIELD_NUMBER: _ClassVar[int]
+    COST_PER_H_FIELD_NUMBER: _ClassVar[int]
+    SAMPLES_DONE_FIELD_NUMBER: _ClassVar[int]
+    OPERATOR_S_FIELD_NUMBER: _ClassVar[int]
+    PROFILE_COST_FIELD_NUMBER: _ClassVar[int]
+    CANDIDATES_LEFT_FIELD_NUMBER: _ClassVar[int]
+    ETA_S_FIELD_NUMBER: _ClassVar[int]
+    STOPPED_FIELD_NUMBER: _ClassVar[int]
+    HISTORY_FIELD_NUMBER: _ClassVar[int]
+    phase: SearchPhase
+    finished: bool
+    configuration: _types_pb2.Configuration
+    probability_ratio: float
+    accuracy_ratio: _types_pb2.Interval
+    agreement: bool
+    cost_per_h: float
+    samples_done: int
+    operator_s: float
+    profile_cost: float
+    candidates_left: int
+    eta_s: float
+    stopped: str
+    history: _containers.RepeatedCompositeFieldContainer[SearchStep]
+    def __init__(self, phase: _Optional[_Union[SearchPhase, str]] = ..., finished: _Optional[bool] = ..., configuration: _Optional[_Union[_types_pb2.Configuration, _Mapping]] = ..., probability_ratio: _Optional[float] = ..., accuracy_ratio: _Optional[_Union[_types_pb2.Interval, _Mapping]] = ..., agreement: _Optional[bool] = ..., cost_per_h: _Optional[float] = ..., samples_done: _Optional[int] = ..., operator_s: _Optional[float] = ..., profile_cost: _Optional[float] = ..., candidates_left: _Optional[int] = ..., eta_s: _Optional[float] = ..., stopped: _Optional[str] = ..., history: _Optional[_Iterable[_Union[SearchStep, _Mapping]]] = ...) -> None: ...
+
 class QueryState(_message.Message):
-    __slots__ = ("query", "phase", "reason", "plan", "generation", "serving")
+    __slots__ = ("query", "phase", "reason", "plan", "generation", "serving", "search")
     QUERY_FIELD_NUMBER: _ClassVar[int]
     PHASE_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
     PLAN_FIELD_NUMBER: _ClassVar[int]
     GENERATION_FIELD_NUMBER: _ClassVar[int]
     SERVING_FIELD_NUMBER: _ClassVar[int]
+    SEARCH_FIELD_NUMBER: _ClassVar[int]
     query: _types_pb2.Query
     phase: QueryPhase
     reason: str
     plan: _types_pb2.Plan
     generation: int
     serving: bool
-    def __init__(self, query: _Optional[_Union[_types_pb2.Query, _Mapping]] = ..., phase: _Optional[_Union[QueryPhase, str]] = ..., reason: _Optional[str] = ..., plan: _Optional[_Union[_types_pb2.Plan, _Mapping]] = ..., generation: _Optional[int] = ..., serving: _Optional[bool] = ...) -> None: ...
+    search: SearchState
+    def __init__(self, query: _Optional[_Union[_types_pb2.Query, _Mapping]] = ..., phase: _Optional[_Union[QueryPhase, str]] = ..., reason: _Optional[str] = ..., plan: _Optional[_Union[_types_pb2.Plan, _Mapping]] = ..., generation: _Optional[int] = ..., serving: _Optional[bool] = ..., search: _Optional[_Union[SearchState, _Mapping]] = ...) -> None: ...
 
 class ListQueriesRequest(_message.Message):
     __slots__ = ("query_id",)
@@ -208,6 +273,18 @@ class ListQueriesResponse(_message.Message):
     QUERIES_FIELD_NUMBER: _ClassVar[int]
     queries: _containers.RepeatedCompositeFieldContainer[QueryState]
     def __init__(self, queries: _Optional[_Iterable[_Union[QueryState, _Mapping]]] = ...) -> None: ...
+
+class WatchQueryRequest(_message.Message):
+    __slots__ = ("query_id",)
+    QUERY_ID_FIELD_NUMBER: _ClassVar[int]
+    query_id: str
+    def __init__(self, query_id: _Optional[str] = ...) -> None: ...
+
+class WatchQueryResponse(_message.Message):
+    __slots__ = ("query",)
+    QUERY_FIELD_NUMBER: _ClassVar[int]
+    query: QueryState
+    def __init__(self, query: _Optional[_Union[QueryState, _Mapping]] = ...) -> None: ...
 
 class RemoveQueryRequest(_message.Message):
     __slots__ = ("query_id",)
@@ -240,7 +317,7 @@ class MachineUse(_message.Message):
     def __init__(self, device_id: _Optional[str] = ..., machines: _Optional[int] = ..., cores: _Optional[float] = ..., cost_per_h: _Optional[float] = ...) -> None: ...
 
 class SelectionSummary(_message.Message):
-    __slots__ = ("plans", "unplaced", "goodput_per_s", "goodput_bound_per_s", "gap_ratio", "cost_per_h", "cost_bound_per_h", "cost_gap_ratio", "solver_status", "solver_s", "pending", "machines", "traffic_cost_per_h")
+    __slots__ = ("plans", "unplaced", "goodput_per_s", "goodput_bound_per_s", "gap_ratio", "cost_per_h", "cost_bound_per_h", "cost_gap_ratio", "solver_status", "solver_s", "pending", "machines", "traffic_cost_per_h", "provisional_per_s")
     PLANS_FIELD_NUMBER: _ClassVar[int]
     UNPLACED_FIELD_NUMBER: _ClassVar[int]
     GOODPUT_PER_S_FIELD_NUMBER: _ClassVar[int]
@@ -254,6 +331,7 @@ class SelectionSummary(_message.Message):
     PENDING_FIELD_NUMBER: _ClassVar[int]
     MACHINES_FIELD_NUMBER: _ClassVar[int]
     TRAFFIC_COST_PER_H_FIELD_NUMBER: _ClassVar[int]
+    PROVISIONAL_PER_S_FIELD_NUMBER: _ClassVar[int]
     plans: _containers.RepeatedCompositeFieldContainer[_types_pb2.Plan]
     unplaced: _containers.RepeatedCompositeFieldContainer[Unplaced]
     goodput_per_s: float
@@ -267,7 +345,8 @@ class SelectionSummary(_message.Message):
     pending: _containers.RepeatedCompositeFieldContainer[Unplaced]
     machines: _containers.RepeatedCompositeFieldContainer[MachineUse]
     traffic_cost_per_h: float
-    def __init__(self, plans: _Optional[_Iterable[_Union[_types_pb2.Plan, _Mapping]]] = ..., unplaced: _Optional[_Iterable[_Union[Unplaced, _Mapping]]] = ..., goodput_per_s: _Optional[float] = ..., goodput_bound_per_s: _Optional[float] = ..., gap_ratio: _Optional[float] = ..., cost_per_h: _Optional[float] = ..., cost_bound_per_h: _Optional[float] = ..., cost_gap_ratio: _Optional[float] = ..., solver_status: _Optional[str] = ..., solver_s: _Optional[float] = ..., pending: _Optional[_Iterable[_Union[Unplaced, _Mapping]]] = ..., machines: _Optional[_Iterable[_Union[MachineUse, _Mapping]]] = ..., traffic_cost_per_h: _Optional[float] = ...) -> None: ...
+    provisional_per_s: float
+    def __init__(self, plans: _Optional[_Iterable[_Union[_types_pb2.Plan, _Mapping]]] = ..., unplaced: _Optional[_Iterable[_Union[Unplaced, _Mapping]]] = ..., goodput_per_s: _Optional[float] = ..., goodput_bound_per_s: _Optional[float] = ..., gap_ratio: _Optional[float] = ..., cost_per_h: _Optional[float] = ..., cost_bound_per_h: _Optional[float] = ..., cost_gap_ratio: _Optional[float] = ..., solver_status: _Optional[str] = ..., solver_s: _Optional[float] = ..., pending: _Optional[_Iterable[_Union[Unplaced, _Mapping]]] = ..., machines: _Optional[_Iterable[_Union[MachineUse, _Mapping]]] = ..., traffic_cost_per_h: _Optional[float] = ..., provisional_per_s: _Optional[float] = ...) -> None: ...
 
 class PlanSelectionRequest(_message.Message):
     __slots__ = ("extra_queries",)

@@ -89,6 +89,11 @@ class PlannerServiceStub:
                 request_serializer=circinus_dot_v1_dot_planner__pb2.WatchProgressRequest.SerializeToString,
                 response_deserializer=circinus_dot_v1_dot_planner__pb2.WatchProgressResponse.FromString,
                 _registered_method=True)
+        self.WatchQuery = channel.unary_stream(
+                '/circinus.v1.PlannerService/WatchQuery',
+                request_serializer=circinus_dot_v1_dot_planner__pb2.WatchQueryRequest.SerializeToString,
+                response_deserializer=circinus_dot_v1_dot_planner__pb2.WatchQueryResponse.FromString,
+                _registered_method=True)
         self.GetLedger = channel.unary_unary(
                 '/circinus.v1.PlannerService/GetLedger',
                 request_serializer=circinus_dot_v1_dot_planner__pb2.GetLedgerRequest.SerializeToString,
@@ -170,6 +175,13 @@ class PlannerServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def WatchQuery(self, request, context):
+        """What the search for a query's plan knows: at once, and at every change until it has ended and the plan is served.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetLedger(self, request, context):
         """Predicted against observed since `since` for each query.
         """
@@ -234,6 +246,11 @@ def add_PlannerServiceServicer_to_server(servicer, server):
                     servicer.WatchProgress,
                     request_deserializer=circinus_dot_v1_dot_planner__pb2.WatchProgressRequest.FromString,
                     response_serializer=circinus_dot_v1_dot_planner__pb2.WatchProgressResponse.SerializeToString,
+            ),
+            'WatchQuery': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchQuery,
+                    request_deserializer=circinus_dot_v1_dot_planner__pb2.WatchQueryRequest.FromString,
+                    response_serializer=circinus_dot_v1_dot_planner__pb2.WatchQueryResponse.SerializeToString,
             ),
             'GetLedger': grpc.unary_unary_rpc_method_handler(
                     servicer.GetLedger,
@@ -538,6 +555,33 @@ class PlannerService:
             '/circinus.v1.PlannerService/WatchProgress',
             circinus_dot_v1_dot_planner__pb2.WatchProgressRequest.SerializeToString,
             circinus_dot_v1_dot_planner__pb2.WatchProgressResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchQuery(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/circinus.v1.PlannerService/WatchQuery',
+            circinus_dot_v1_dot_planner__pb2.WatchQueryRequest.SerializeToString,
+            circinus_dot_v1_dot_planner__pb2.WatchQueryResponse.FromString,
             options,
             channel_credentials,
             insecure,

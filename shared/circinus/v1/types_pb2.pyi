@@ -15,9 +15,27 @@ class Tier(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     TIER_UNSPECIFIED: _ClassVar[Tier]
     TIER_EDGE: _ClassVar[Tier]
     TIER_CLOUD: _ClassVar[Tier]
+
+class Guarantee(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    GUARANTEE_UNSPECIFIED: _ClassVar[Guarantee]
+    GUARANTEE_POOL: _ClassVar[Guarantee]
+    GUARANTEE_POPULATION: _ClassVar[Guarantee]
+
+class Certainty(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    CERTAINTY_UNSPECIFIED: _ClassVar[Certainty]
+    CERTAINTY_PROVISIONAL: _ClassVar[Certainty]
+    CERTAINTY_CERTIFIED: _ClassVar[Certainty]
 TIER_UNSPECIFIED: Tier
 TIER_EDGE: Tier
 TIER_CLOUD: Tier
+GUARANTEE_UNSPECIFIED: Guarantee
+GUARANTEE_POOL: Guarantee
+GUARANTEE_POPULATION: Guarantee
+CERTAINTY_UNSPECIFIED: Certainty
+CERTAINTY_PROVISIONAL: Certainty
+CERTAINTY_CERTIFIED: Certainty
 
 class KnobValue(_message.Message):
     __slots__ = ("text", "integer", "real", "flag")
@@ -196,19 +214,31 @@ class Fingerprint(_message.Message):
     def __init__(self, device_id: _Optional[str] = ..., tier: _Optional[_Union[Tier, str]] = ..., site: _Optional[str] = ..., device_class: _Optional[str] = ..., cpu: _Optional[_Union[Cpu, _Mapping]] = ..., cores: _Optional[float] = ..., memory_bytes: _Optional[int] = ..., disk_free_bytes: _Optional[int] = ..., accelerators: _Optional[_Iterable[_Union[Accelerator, _Mapping]]] = ..., links: _Optional[_Iterable[_Union[Link, _Mapping]]] = ..., price_per_h: _Optional[float] = ..., speed_ratio: _Optional[float] = ..., environments: _Optional[_Iterable[_Union[Environment, _Mapping]]] = ..., data_address: _Optional[str] = ..., agent_version: _Optional[str] = ...) -> None: ...
 
 class Slo(_message.Message):
-    __slots__ = ("latency_ms", "percentile_ratio", "accuracy_ratio", "cost_per_h")
+    __slots__ = ("latency_ms", "percentile_ratio", "accuracy_ratio", "cost_per_h", "accuracy_margin_ratio")
     LATENCY_MS_FIELD_NUMBER: _ClassVar[int]
     PERCENTILE_RATIO_FIELD_NUMBER: _ClassVar[int]
     ACCURACY_RATIO_FIELD_NUMBER: _ClassVar[int]
     COST_PER_H_FIELD_NUMBER: _ClassVar[int]
+    ACCURACY_MARGIN_RATIO_FIELD_NUMBER: _ClassVar[int]
     latency_ms: float
     percentile_ratio: float
     accuracy_ratio: float
     cost_per_h: float
-    def __init__(self, latency_ms: _Optional[float] = ..., percentile_ratio: _Optional[float] = ..., accuracy_ratio: _Optional[float] = ..., cost_per_h: _Optional[float] = ...) -> None: ...
+    accuracy_margin_ratio: float
+    def __init__(self, latency_ms: _Optional[float] = ..., percentile_ratio: _Optional[float] = ..., accuracy_ratio: _Optional[float] = ..., cost_per_h: _Optional[float] = ..., accuracy_margin_ratio: _Optional[float] = ...) -> None: ...
+
+class Budget(_message.Message):
+    __slots__ = ("samples", "seconds", "cost")
+    SAMPLES_FIELD_NUMBER: _ClassVar[int]
+    SECONDS_FIELD_NUMBER: _ClassVar[int]
+    COST_FIELD_NUMBER: _ClassVar[int]
+    samples: int
+    seconds: float
+    cost: float
+    def __init__(self, samples: _Optional[int] = ..., seconds: _Optional[float] = ..., cost: _Optional[float] = ...) -> None: ...
 
 class Query(_message.Message):
-    __slots__ = ("id", "pipeline_id", "content", "source_device_id", "rate_per_s", "weight", "slo")
+    __slots__ = ("id", "pipeline_id", "content", "source_device_id", "rate_per_s", "weight", "slo", "guarantee", "budget")
     ID_FIELD_NUMBER: _ClassVar[int]
     PIPELINE_ID_FIELD_NUMBER: _ClassVar[int]
     CONTENT_FIELD_NUMBER: _ClassVar[int]
@@ -216,6 +246,8 @@ class Query(_message.Message):
     RATE_PER_S_FIELD_NUMBER: _ClassVar[int]
     WEIGHT_FIELD_NUMBER: _ClassVar[int]
     SLO_FIELD_NUMBER: _ClassVar[int]
+    GUARANTEE_FIELD_NUMBER: _ClassVar[int]
+    BUDGET_FIELD_NUMBER: _ClassVar[int]
     id: str
     pipeline_id: str
     content: str
@@ -223,7 +255,9 @@ class Query(_message.Message):
     rate_per_s: float
     weight: float
     slo: Slo
-    def __init__(self, id: _Optional[str] = ..., pipeline_id: _Optional[str] = ..., content: _Optional[str] = ..., source_device_id: _Optional[str] = ..., rate_per_s: _Optional[float] = ..., weight: _Optional[float] = ..., slo: _Optional[_Union[Slo, _Mapping]] = ...) -> None: ...
+    guarantee: Guarantee
+    budget: Budget
+    def __init__(self, id: _Optional[str] = ..., pipeline_id: _Optional[str] = ..., content: _Optional[str] = ..., source_device_id: _Optional[str] = ..., rate_per_s: _Optional[float] = ..., weight: _Optional[float] = ..., slo: _Optional[_Union[Slo, _Mapping]] = ..., guarantee: _Optional[_Union[Guarantee, str]] = ..., budget: _Optional[_Union[Budget, _Mapping]] = ...) -> None: ...
 
 class Interval(_message.Message):
     __slots__ = ("value", "low", "high")
@@ -268,7 +302,7 @@ class OperatorPlan(_message.Message):
     def __init__(self, operator_id: _Optional[str] = ..., device_id: _Optional[str] = ..., replicas: _Optional[int] = ..., share_ratio: _Optional[float] = ..., cores: _Optional[float] = ..., accelerator_slots: _Optional[int] = ..., accelerator_memory_bytes: _Optional[int] = ..., memory_bytes: _Optional[int] = ..., batch: _Optional[int] = ..., service_ms: _Optional[float] = ...) -> None: ...
 
 class Plan(_message.Message):
-    __slots__ = ("query_id", "configuration", "operators", "latency_ms", "accuracy_ratio", "cost_per_h", "slo_probability_ratio", "item_goodput_per_s", "runner_up", "runner_up_cost_per_h", "latency_p50_ms")
+    __slots__ = ("query_id", "configuration", "operators", "latency_ms", "accuracy_ratio", "cost_per_h", "slo_probability_ratio", "item_goodput_per_s", "runner_up", "runner_up_cost_per_h", "latency_p50_ms", "certainty")
     QUERY_ID_FIELD_NUMBER: _ClassVar[int]
     CONFIGURATION_FIELD_NUMBER: _ClassVar[int]
     OPERATORS_FIELD_NUMBER: _ClassVar[int]
@@ -280,6 +314,7 @@ class Plan(_message.Message):
     RUNNER_UP_FIELD_NUMBER: _ClassVar[int]
     RUNNER_UP_COST_PER_H_FIELD_NUMBER: _ClassVar[int]
     LATENCY_P50_MS_FIELD_NUMBER: _ClassVar[int]
+    CERTAINTY_FIELD_NUMBER: _ClassVar[int]
     query_id: str
     configuration: Configuration
     operators: _containers.RepeatedCompositeFieldContainer[OperatorPlan]
@@ -291,7 +326,8 @@ class Plan(_message.Message):
     runner_up: str
     runner_up_cost_per_h: float
     latency_p50_ms: float
-    def __init__(self, query_id: _Optional[str] = ..., configuration: _Optional[_Union[Configuration, _Mapping]] = ..., operators: _Optional[_Iterable[_Union[OperatorPlan, _Mapping]]] = ..., latency_ms: _Optional[_Union[Interval, _Mapping]] = ..., accuracy_ratio: _Optional[_Union[Interval, _Mapping]] = ..., cost_per_h: _Optional[float] = ..., slo_probability_ratio: _Optional[float] = ..., item_goodput_per_s: _Optional[float] = ..., runner_up: _Optional[str] = ..., runner_up_cost_per_h: _Optional[float] = ..., latency_p50_ms: _Optional[float] = ...) -> None: ...
+    certainty: Certainty
+    def __init__(self, query_id: _Optional[str] = ..., configuration: _Optional[_Union[Configuration, _Mapping]] = ..., operators: _Optional[_Iterable[_Union[OperatorPlan, _Mapping]]] = ..., latency_ms: _Optional[_Union[Interval, _Mapping]] = ..., accuracy_ratio: _Optional[_Union[Interval, _Mapping]] = ..., cost_per_h: _Optional[float] = ..., slo_probability_ratio: _Optional[float] = ..., item_goodput_per_s: _Optional[float] = ..., runner_up: _Optional[str] = ..., runner_up_cost_per_h: _Optional[float] = ..., latency_p50_ms: _Optional[float] = ..., certainty: _Optional[_Union[Certainty, str]] = ...) -> None: ...
 
 class ReplicaSet(_message.Message):
     __slots__ = ("key", "query_id", "pipeline_id", "operator_id", "bundle_digest", "environment_digest", "entry_point", "knobs", "replicas", "cores", "accelerator_slots", "accelerator_memory_bytes", "memory_bytes", "batch", "hang_ms", "inputs")

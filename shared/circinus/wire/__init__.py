@@ -14,9 +14,19 @@ from circinus.wire.knobs import (
 )
 from circinus.wire.plan import plan_from_message, plan_to_message, selection_from_message, selection_to_message
 from circinus.wire.profile import configuration_profile_from_message, configuration_profile_to_message
-from circinus.wire.query import query_from_message, query_to_message, slo_from_message, slo_to_message
+from circinus.wire.query import (
+    budget_from_message,
+    budget_to_message,
+    query_from_message,
+    query_to_message,
+    slo_from_message,
+    slo_to_message,
+)
+from circinus.wire.search import search_from_message, search_to_message
 
 __all__ = [
+    "budget_from_message",
+    "budget_to_message",
     "configuration_from_message",
     "configuration_profile_from_message",
     "configuration_profile_to_message",
@@ -34,6 +44,8 @@ __all__ = [
     "plan_to_message",
     "query_from_message",
     "query_to_message",
+    "search_from_message",
+    "search_to_message",
     "selection_from_message",
     "selection_to_message",
     "slo_from_message",

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from circinus.model.device import DeviceId
 from circinus.model.pipeline import OperatorId
-from circinus.model.plan import Interval, MachineUse, OperatorPlan, Plan, Selection, UnplacedQuery
+from circinus.model.plan import Certainty, Interval, MachineUse, OperatorPlan, Plan, Selection, UnplacedQuery
 from circinus.model.query import QueryId
 from circinus.v1 import planner_pb2, types_pb2
 from circinus.wire import check
 from circinus.wire.knobs import configuration_from_message, configuration_to_message
+
+_CERTAINTY_TO_MESSAGE = {
+    Certainty.PROVISIONAL: types_pb2.CERTAINTY_PROVISIONAL,
+    Certainty.CERTIFIED: types_pb2.CERTAINTY_CERTIFIED,
+}
 
 
 def interval_to_message(interval: Interval) -> types_pb2.Interval:
@@ -51,6 +56,12 @@ def _operator_plan_from_message(message: types_pb2.OperatorPlan) -> OperatorPlan
     )
 
 
+def _certainty_from_message(message: types_pb2.Certainty) -> Certainty:
+    certified = (types_pb2.CERTAINTY_UNSPECIFIED, types_pb2.CERTAINTY_CERTIFIED)
+    # What isn't known here is at least not taken for proven.
+    return Certainty.CERTIFIED if message in certified else Certainty.PROVISIONAL
+
+
 def plan_to_message(plan: Plan) -> types_pb2.Plan:
     """A plan's message."""
     return types_pb2.Plan(
@@ -65,6 +76,7 @@ def plan_to_message(plan: Plan) -> types_pb2.Plan:
         item_goodput_per_s=plan.item_goodput_per_s,
         runner_up=plan.runner_up,
         runner_up_cost_per_h=plan.runner_up_cost_per_h,
+        certainty=_CERTAINTY_TO_MESSAGE[plan.certainty],
     )
 
 
@@ -86,6 +98,7 @@ def plan_from_message(message: types_pb2.Plan) -> Plan:
         item_goodput_per_s=message.item_goodput_per_s,
         runner_up=message.runner_up,
         runner_up_cost_per_h=message.runner_up_cost_per_h if message.HasField("runner_up_cost_per_h") else None,
+        certainty=_certainty_from_message(message.certainty),
     )
 
 
@@ -108,6 +121,7 @@ def selection_to_message(selection: Selection) -> planner_pb2.SelectionSummary:
         cost_bound_per_h=selection.cost_bound_per_h,
         cost_gap_ratio=selection.cost_gap_ratio,
         solver_status=selection.solver_status,
+        provisional_per_s=selection.provisional_per_s,
     )
 
 
@@ -115,7 +129,7 @@ def selection_from_message(message: planner_pb2.SelectionSummary) -> Selection:
     """The selection in a message.
 
     Raises:
-        InvalidInput: a knob is bad.
+        InvalidInput: a knob or the provisional rate is bad.
         TooLarge: there are more than 100,000 plans.
     """
     check.size("plans", message.plans, 100_000)
@@ -138,4 +152,5 @@ def selection_from_message(message: planner_pb2.SelectionSummary) -> Selection:
         cost_bound_per_h=message.cost_bound_per_h,
         cost_gap_ratio=message.cost_gap_ratio,
         solver_status=message.solver_status,
+        provisional_per_s=check.number("provisional_per_s", message.provisional_per_s),
     )
