@@ -1,1 +1,7 @@
-"""The central planner."""
+"""The planner: decides what runs where, and has it done."""
+
+import os
+
+# Its matrices are small: threads of linear algebra would spend ten times as long waiting for each other as they save.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+os.environ.setdefault("OMP_NUM_THREADS", "1")

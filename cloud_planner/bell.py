@@ -6,9 +6,10 @@ import asyncio
 
 
 class Bell:
-    """Wakes any number of waiters. Several rings while nobody waits are one."""
+    """Wakes any number of waiters. Several rings while nobody waits are one. ``also``: a bell that rings with it."""
 
-    def __init__(self) -> None:
+    def __init__(self, also: Bell | None = None) -> None:
+        self._also = also
         self._rings = 0
         self._event = asyncio.Event()
 
@@ -22,6 +23,8 @@ class Bell:
         self._rings += 1
         event, self._event = self._event, asyncio.Event()
         event.set()
+        if self._also is not None:
+            self._also.ring()
 
     async def wait(self, heard: int, timeout_s: float | None = None) -> int:
         """Returns as soon as it rang more often than was heard, or after a while; gives how often it rang."""

@@ -88,7 +88,7 @@ class Catalog:
         if pipeline.configuration_count > MAX_CONFIGURATIONS:
             raise InvalidInput(
                 f"pipeline {pipeline.id} has {pipeline.configuration_count} configurations, the limit is "
-                f"{MAX_CONFIGURATIONS}: each of them is profiled; shorten the domains of its knobs"
+                f"{MAX_CONFIGURATIONS}: shorten the domains of its knobs"
             )
         named = {content.name for content in contents}
         missing = [content.name for content in pipeline.contents if content.name not in named]

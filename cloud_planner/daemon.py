@@ -9,7 +9,7 @@ import signal
 import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,22 +20,33 @@ from circinus.events import configure, event
 from circinus.v1 import control_pb2_grpc, planner_pb2_grpc
 from cloud_planner.bell import Bell
 from cloud_planner.catalog import Catalog
+from cloud_planner.core.live_search import SearchStepResult, SearchTask
 from cloud_planner.core.needs import ProfilePolicy
+from cloud_planner.core.search_terms import (
+    QUICK,
+    THOROUGH,
+    SearchPolicy,
+)
 from cloud_planner.overview import Overview
 from cloud_planner.planning_loop import LoopTimes, PlanningLoop
 from cloud_planner.profiling import Profiling
 from cloud_planner.registry import Registry
 from cloud_planner.rollout import Rollout, RolloutTimes
+from cloud_planner.searching import Searching
 from cloud_planner.services.control import ControlService
 from cloud_planner.services.planner import PlannerService
-from cloud_planner.solving import Planning, PlanningProcess
+from cloud_planner.solving import Offloaded, Planning, PlanningProcess, SearchProcess
 from cloud_planner.store import BlobStore, SqliteStore
+from cloud_planner.surroundings import Surroundings
 from cloud_planner.telemetry import TelemetryWriter
 
 if TYPE_CHECKING:
     import grpc.aio
 
 _STOP_GRACE_S = 3.0
+#: Each ask takes a way to the device and back: rather a few samples more than an ask more.
+LIVE_QUICK = replace(QUICK, least_batch=4)
+LIVE_THOROUGH = replace(THOROUGH, least_batch=4)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,15 +60,19 @@ class Settings:
     unseen_s: float = 60.0
     heartbeat_period_s: float = 5.0
     solver_s: float = 20.0
+    search_policy: SearchPolicy = LIVE_QUICK
     loop_times: LoopTimes = field(default_factory=LoopTimes)
     rollout_times: RolloutTimes = field(default_factory=RolloutTimes)
 
 
 @asynccontextmanager
 async def running(
-    settings: Settings, clock: Clock, planning: Planning | None = None
+    settings: Settings,
+    clock: Clock,
+    planning: Planning | None = None,
+    steps: Offloaded[SearchTask, SearchStepResult] | None = None,
 ) -> AsyncIterator[tuple[str, Overview]]:
-    """A planner at work: its address and its parts. ``planning`` other than a process is for tests.
+    """A planner at work: its address and its parts. ``planning`` and ``steps`` other than processes are for tests.
 
     Raises:
         InvalidInput: the address is not on loopback.
@@ -70,8 +85,9 @@ async def running(
     address = f"{settings.listen.rpartition(':')[0]}:{port}"
     store = await SqliteStore.open(settings.state_dir / "planner.sqlite3")
     planner = planning if planning is not None else PlanningProcess(solver_s=settings.solver_s)
+    stepper = steps if steps is not None else SearchProcess()
     try:
-        overview = await _assemble(settings, clock, store, planner)
+        overview = await _assemble(settings, clock, store, planner, stepper)
         epoch = overview.rollout.epoch
         control = ControlService(
             overview.registry,
@@ -89,10 +105,14 @@ async def running(
         async with asyncio.TaskGroup() as tasks:
             parts = [
                 tasks.create_task(overview.rollout.run(), name="rollout"),
+                tasks.create_task(overview.searching.run(), name="searching"),
                 tasks.create_task(overview.loop.run(), name="planning"),
                 tasks.create_task(overview.telemetry.run(), name="telemetry"),
             ]
             try:
+                if isinstance(stepper, SearchProcess):
+                    # A first query needn't wait for it.
+                    await stepper.start()
                 await server.start()
                 _write_address(settings.state_dir / "address", address)
                 yield address, overview
@@ -103,31 +123,60 @@ async def running(
         await overview.telemetry.flush()
     finally:
         await planner.close()
+        await stepper.close()
         await store.close()
 
 
-async def _assemble(settings: Settings, clock: Clock, store: SqliteStore, planning: Planning) -> Overview:
-    replan, progressed, watched = Bell(), Bell(), Bell()
+async def _assemble(
+    settings: Settings,
+    clock: Clock,
+    store: SqliteStore,
+    planning: Planning,
+    steps: Offloaded[SearchTask, SearchStepResult],
+) -> Overview:
+    # Whatever may change a plan may change a search; what was profiled concerns searches alone, until a choice changes.
+    searchable, progressed, watched = Bell(), Bell(), Bell()
+    replan = Bell(also=searchable)
     registry = Registry(store, clock, replan=replan, progressed=progressed, unseen_s=settings.unseen_s)
     catalog = Catalog(store)
-    profiling = Profiling(store, registry, clock, replan, watched, parallelism=settings.profile_parallelism)
+    profiling = Profiling(store, registry, clock, searchable, watched, parallelism=settings.profile_parallelism)
     rollout = Rollout(
         store, registry, clock, changed=progressed, replan=replan, watched=watched, times=settings.rollout_times
     )
-    loop = PlanningLoop(
-        store,
+    surroundings = Surroundings(
         registry,
+        rollout,
+        catalog,
+        clock,
+        settings.profile_policy,
+        environment_s=settings.loop_times.environment_s,
+    )
+    searching = Searching(
+        store,
         catalog,
         profiling,
+        surroundings,
+        steps,
+        clock,
+        changed=searchable,
+        replan=replan,
+        watched=watched,
+        policy=settings.search_policy,
+    )
+    loop = PlanningLoop(
+        store,
+        catalog,
+        profiling,
+        searching,
+        surroundings,
         rollout,
         planning,
         clock,
         changed=replan,
         watched=watched,
-        policy=settings.profile_policy,
         times=settings.loop_times,
     )
-    for part in (registry, catalog, rollout, loop):
+    for part in (registry, catalog, rollout, searching, loop):
         await part.load()
     return Overview(
         store=store,
@@ -135,6 +184,7 @@ async def _assemble(settings: Settings, clock: Clock, store: SqliteStore, planni
         registry=registry,
         catalog=catalog,
         profiling=profiling,
+        searching=searching,
         rollout=rollout,
         loop=loop,
         telemetry=TelemetryWriter(store, clock, rollout.epoch),
@@ -177,13 +227,19 @@ def _parser() -> argparse.ArgumentParser:
     run = commands.add_parser("run", help="serve agents and people until SIGTERM")
     run.add_argument("--listen", default="127.0.0.1:7400", help="HOST:PORT on loopback; port 0: any (%(default)s)")
     run.add_argument("--state-dir", type=Path, required=True, help="where all that must last is kept")
-    run.add_argument("--profile-samples", type=_count, default=24, help="samples for accuracy (%(default)s)")
+    run.add_argument("--search", choices=["quick", "thorough"], default="quick", help="how to search (%(default)s)")
+    run.add_argument("--search-worth-s", type=_seconds, help="quick: profile seconds that a plan's whole cost is worth")
     run.add_argument("--profile-time-samples", type=_count, default=6, help="samples for times (%(default)s)")
     run.add_argument("--profile-parallelism", type=_count, default=1, help="profile runs at a time (%(default)s)")
     run.add_argument("--unseen-s", type=_seconds, default=60.0, help="planned without a device after (%(default)s)")
     run.add_argument("--solver-s", type=_seconds, default=20.0, help="time limit of the solver (%(default)s)")
     run.add_argument("--log-level", default="INFO", choices=["DEBUG", "INFO", "WARNING", "ERROR"])
     return parser
+
+
+def _search_policy(mode: str, worth_s: float | None) -> SearchPolicy:
+    policy = LIVE_THOROUGH if mode == "thorough" else LIVE_QUICK
+    return policy if worth_s is None or mode == "thorough" else replace(policy, worth_s=worth_s)
 
 
 def _count(text: str) -> int:
@@ -207,7 +263,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     settings = Settings(
         listen=parsed.listen,
         state_dir=parsed.state_dir,
-        profile_policy=ProfilePolicy(score_samples=parsed.profile_samples, time_samples=parsed.profile_time_samples),
+        profile_policy=ProfilePolicy(time_samples=parsed.profile_time_samples),
+        search_policy=_search_policy(parsed.search, parsed.search_worth_s),
         profile_parallelism=parsed.profile_parallelism,
         unseen_s=parsed.unseen_s,
         solver_s=parsed.solver_s,

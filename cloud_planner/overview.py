@@ -17,6 +17,7 @@ from cloud_planner.planning_loop import PlanningLoop
 from cloud_planner.profiling import Profiling
 from cloud_planner.registry import Registry
 from cloud_planner.rollout import Rollout
+from cloud_planner.searching import Searching
 from cloud_planner.store import BlobStore, RolloutPhase, Store
 from cloud_planner.telemetry import TelemetryWriter
 
@@ -30,6 +31,7 @@ class Overview:
     registry: Registry
     catalog: Catalog
     profiling: Profiling
+    searching: Searching
     rollout: Rollout
     loop: PlanningLoop
     telemetry: TelemetryWriter
@@ -52,7 +54,8 @@ class Overview:
         waiting = {entry.query_id: entry.reason for entry in decision.summary.pending}
         waits = [f"{query.id}: {waiting[query.id]}" for query in self.catalog.queries if query.id in waiting]
         starting = newest is not None and newest.phase is RolloutPhase.STARTING
-        settled = self.loop.up_to_date and not (self.profiling.busy or waits or starting or self.loop.activity())
+        busy = self.profiling.busy or self.searching.asking or waits or starting or self.loop.activity()
+        settled = self.searching.up_to_date and self.loop.up_to_date and not busy
         message = self.rollout.waits_for() if starting else "; ".join(waits[:5])
         return planner_pb2.WatchProgressResponse(
             activity=self.activity(),

@@ -14,25 +14,23 @@ from circinus import wire
 from circinus.clock import Clock
 from circinus.errors import CircinusError
 from circinus.events import event, warning
-from circinus.model.device import Device, DeviceId, Digest
 from circinus.model.directive import Generation
-from circinus.model.pipeline import PipelineId, RegisteredPipeline
 from circinus.model.plan import Plan, Selection
-from circinus.model.profile import ProfileTable
 from circinus.model.query import Query, QueryId
-from circinus.v1 import control_pb2, planner_pb2
+from circinus.v1 import planner_pb2
 from cloud_planner.bell import Bell
 from cloud_planner.catalog import Catalog
-from cloud_planner.core.decompose import Fleet
+from cloud_planner.core.decompose import Choice
 from cloud_planner.core.directives import directives
-from cloud_planner.core.needs import Assessment, Circumstances, ProfilePolicy
-from cloud_planner.core.planning import Draft, PlanResult, Snapshot, draft
+from cloud_planner.core.needs import Assessment, verification_needs
+from cloud_planner.core.planning import Draft, PlanResult, Snapshot, draft, told
 from cloud_planner.core.problem import Problem
-from cloud_planner.profiling import Profiling, TableKey
-from cloud_planner.registry import Registry
+from cloud_planner.profiling import Profiling
 from cloud_planner.rollout import Rollout
+from cloud_planner.searching import Searching
 from cloud_planner.solving import Planning
 from cloud_planner.store import Store
+from cloud_planner.surroundings import Surroundings
 
 #: The selection of no queries.
 _NOTHING = Selection(
@@ -78,28 +76,28 @@ class PlanningLoop:
     def __init__(
         self,
         store: Store,
-        registry: Registry,
         catalog: Catalog,
         profiling: Profiling,
+        searching: Searching,
+        surroundings: Surroundings,
         rollout: Rollout,
         planning: Planning,
         clock: Clock,
         *,
         changed: Bell,
         watched: Bell,
-        policy: ProfilePolicy | None = None,
         times: LoopTimes | None = None,
     ) -> None:
         self._store = store
-        self._registry = registry
         self._catalog = catalog
         self._profiling = profiling
+        self._searching = searching
+        self._surroundings = surroundings
         self._rollout = rollout
         self._planning = planning
         self._clock = clock
         self._changed = changed
         self._watched = watched
-        self._policy = policy if policy is not None else ProfilePolicy()
         self._times = times if times is not None else LoopTimes()
         self._decision = Decision(summary=planner_pb2.SelectionSummary())
         self._solved: tuple[Problem, PlanResult] | None = None
@@ -160,22 +158,34 @@ class PlanningLoop:
             self._watched.ring()
 
     async def _decide(self) -> None:
-        self._ask_for_environments()
-        made = await self._draft(self._catalog.queries)
-        self._profiling.update(made.assessment.needs)
+        self._surroundings.ask_for_environments()
+        if not self._searching.looked:
+            # After a start: what is served must not be stopped because nobody knows yet why it was chosen.
+            return
+        snapshot, made = await self._draft(self._catalog.queries, self._searching.choices())
         result = await self._solve(made.problem)
         if result.findings:
             raise CircinusError(f"the plan does not pass its audit: {'; '.join(result.findings[:3])}")
-        summary = _summary(result, made.assessment)
+        selection = told(snapshot, made, result.selection)
+        self._verify(snapshot, selection)
+        summary = _summary(selection, made.assessment)
         # A query that was removed meanwhile must not come back.
         still_there = {query.id for query in self._catalog.queries}
         queries = [query for query in made.assessment.plannable if query.id in still_there]
         self._decision = Decision(summary=summary, profiling=made.assessment.profiling, pending=made.assessment.pending)
-        plans = [plan for plan in result.selection.plans if plan.query_id in still_there]
+        plans = [plan for plan in selection.plans if plan.query_id in still_there]
         unnumbered = Generation(epoch=self._rollout.epoch, number=0)
         made_new = await self._rollout.propose(summary, directives(made.fleet, queries, plans, unnumbered))
         if not made_new:
             await self._store.put_decision(summary)
+
+    def _verify(self, snapshot: Snapshot, selection: Selection) -> None:
+        """Has the times measured that certified plans rest on, the provisional ones' later."""
+        choices = snapshot.fleet.choices
+        chosen = {query_id for query_id, ones in choices.items() if ones and all(one.certified for one in ones)}
+        queries = {query.id: query for query in snapshot.queries}
+        plans = [plan for plan in selection.plans if plan.query_id in chosen]
+        self._searching.verify(verification_needs(snapshot.fleet, queries, plans, snapshot.circumstances))
 
     async def _solve(self, problem: Problem) -> PlanResult:
         if self._solved is not None and self._solved[0] == problem:
@@ -202,107 +212,49 @@ class PlanningLoop:
         """What would be decided now if these queries had been submitted, too; nothing is asked for or applied."""
         taken = {query.id for query in self._catalog.queries}
         named = list(self._catalog.queries)
+        added = []
         for number, query in enumerate(extra, start=1):
             query_id = query.id or QueryId(f"extra-{number}")
             if query_id not in taken:
                 taken.add(query_id)
-                named.append(replace(query, id=query_id))
-        made = await self._draft(named)
+                added.append(replace(query, id=query_id))
+        choices = {**self._searching.choices(), **await self._searching.choices_for(added)}
+        snapshot, made = await self._draft([*named, *added], choices)
         began_s = self._clock.monotonic_s()
         result = await self._plan(made.problem)
-        summary = _summary(result, made.assessment)
+        summary = _summary(told(snapshot, made, result.selection), made.assessment)
         summary.solver_s = self._clock.monotonic_s() - began_s
         return summary
 
-    async def _draft(self, queries: Sequence[Query]) -> Draft:
+    async def _draft(
+        self, queries: Sequence[Query], choices: Mapping[QueryId, tuple[Choice, ...]]
+    ) -> tuple[Snapshot, Draft]:
         pipelines = self._catalog.pipelines
-        keys: set[TableKey] = set()
-        for query in queries:
-            registered = pipelines[query.pipeline_id]
-            keys.update(
-                (registered.bundle_digest, content.digest)
-                for content in registered.contents
-                if content.name == query.content
-            )
-        while True:
-            tables = await self._profiling.tables(keys)
-            version = self._profiling.version
-            snapshot = self._snapshot(queries, pipelines, tables)
-            if self._drafted is None or self._drafted[0] != snapshot:
-                # In a thread, so that agents are heard while a large fleet is decomposed.
-                self._drafted = (snapshot, await asyncio.to_thread(draft, snapshot))
-            # Results that came in meanwhile would be asked for again.
-            if self._profiling.version == version:
-                return self._drafted[1]
-
-    def _snapshot(
-        self,
-        queries: Sequence[Query],
-        pipelines: Mapping[PipelineId, RegisteredPipeline],
-        tables: Mapping[TableKey, ProfileTable],
-    ) -> Snapshot:
-        running = self._running()
-        return Snapshot(
-            fleet=Fleet(devices=self._planned_devices(), pipelines=pipelines, tables=tables, absent=self._absent()),
+        used = {query.pipeline_id for query in queries}
+        keys = {
+            (pipelines[pipeline_id].bundle_digest, content.digest)
+            for pipeline_id in used
+            for content in pipelines[pipeline_id].contents
+        }
+        tables = await self._profiling.tables(keys)
+        snapshot = Snapshot(
+            fleet=self._surroundings.fleet(pipelines, tables, choices),
             queries=tuple(queries),
-            circumstances=Circumstances(
-                connected=self._registry.connected(),
-                unanswered=self._unanswered(),
-                failures=self._profiling.failures,
-                running=frozenset(plan.query_id for plan in running),
-                policy=self._policy,
-            ),
-            running=running,
+            circumstances=self._surroundings.circumstances(self._profiling.failures, self._searching.refusals()),
+            running=self._running(),
         )
+        if self._drafted is None or self._drafted[0] != snapshot:
+            # In a thread, so that agents are heard while a large fleet is decomposed.
+            self._drafted = (snapshot, await asyncio.to_thread(draft, snapshot))
+        return self._drafted
 
     def _running(self) -> tuple[Plan, ...]:
         newest = self._rollout.newest
         return wire.selection_from_message(newest.selection).plans if newest is not None else ()
 
-    def _planned_devices(self) -> tuple[Device, ...]:
-        excluded = self._rollout.excluded()
-        return tuple(device for device in self._registry.alive() if device.id not in excluded)
 
-    def _absent(self) -> dict[DeviceId, str]:
-        absent = {
-            record.device.id: f"it was last seen at {record.last_seen_at:%Y-%m-%d %H:%M:%S} UTC"
-            for record in self._registry.unseen()
-        }
-        return {**absent, **self._rollout.excluded()}
-
-    def _ask_for_environments(self) -> None:
-        """Asks every connected agent, once a connection, about environments that it isn't ready for."""
-        now_s = self._clock.monotonic_s()
-        for record in self._registry.records():
-            session = record.session
-            if session is None:
-                continue
-            ready = {environment.digest for environment in record.device.environments if environment.ready}
-            ready &= session.stated
-            for registered in self._catalog.pipelines.values():
-                digest = registered.environment_digest
-                if digest not in ready and digest not in session.prepared:
-                    session.prepared[digest] = now_s
-                    request = control_pb2.PrepareEnvironmentRequest(
-                        environment_digest=digest, bundle_digest=registered.bundle_digest
-                    )
-                    session.send(control_pb2.ConnectResponse(prepare_environment=request))
-
-    def _unanswered(self) -> frozenset[tuple[DeviceId, Digest]]:
-        now_s = self._clock.monotonic_s()
-        found = set()
-        for record in self._registry.records():
-            if record.session is None:
-                continue
-            said = {environment.digest for environment in record.device.environments}
-            for digest, asked_s in record.session.prepared.items():
-                if digest not in said and now_s - asked_s < self._times.environment_s:
-                    found.add((record.device.id, digest))
-        return frozenset(found)
-
-
-def _summary(result: PlanResult, assessment: Assessment) -> planner_pb2.SelectionSummary:
-    summary = wire.selection_to_message(result.selection)
+def _summary(selection: Selection, assessment: Assessment) -> planner_pb2.SelectionSummary:
+    summary = wire.selection_to_message(selection)
     for query_id, reason in sorted(assessment.refused.items()):
         summary.unplaced.append(planner_pb2.Unplaced(query_id=query_id, reason=reason))
     for query_id, reason in sorted({**assessment.profiling, **assessment.pending}.items()):

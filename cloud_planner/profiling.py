@@ -1,6 +1,7 @@
 """Profile runs: which are asked of whom, how far they are, and their results stored.
 
-Runs are made from needs, and needs from what the tables lack; so there is nothing to remember over a restart. At most
+Runs are made from needs, and needs from what searches ask for and tables lack; so there is nothing to remember over a
+restart. At most
 ``parallelism`` runs go on at a time over the whole fleet: emulated devices share one machine's cores, and a disturbed
 measurement is worse than a late one.
 """
@@ -18,6 +19,7 @@ from circinus.events import event, warning
 from circinus.model.device import DeviceId, Digest
 from circinus.model.pipeline import configuration_key
 from circinus.model.profile import ConfigurationProfile, ProfileTable
+from circinus.model.query import QueryId
 from circinus.v1 import control_pb2, planner_pb2
 from cloud_planner.bell import Bell
 from cloud_planner.core.needs import ProfileKey, ProfileNeed
@@ -49,6 +51,16 @@ class _Run:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Charge:
+    """What a report of a run is charged to a query: samples through configurations, seconds, and on which device."""
+
+    query_id: QueryId
+    device_id: DeviceId
+    samples: int
+    operator_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Failure:
     reason: str
     at_s: float
@@ -69,8 +81,13 @@ class Profiling:
         self._runs: dict[str, _Run] = {}
         self._waiting: tuple[ProfileNeed, ...] = ()
         self._failures: dict[ProfileKey, _Failure] = {}
+        #: Configurations that can't be run on a content, and why.
+        self._broken: dict[tuple[TableKey, str], _Failure] = {}
+        self._charges: list[Charge] = []
+        #: Bundles and contents on which some configuration ran: some table was seen, or made, that has scores.
+        self._scored: set[TableKey] = set()
         #: Runs that were asked for since a need was last met.
-        self._attempts: dict[ProfileKey, int] = {}
+        self._attempts: dict[object, int] = {}
         self._tables: dict[TableKey, ProfileTable] = {}
         self._versions: dict[TableKey, int] = {}
         self._version = 0
@@ -87,6 +104,8 @@ class Profiling:
                 table = await self._store.profile_table(*key)
                 if self._versions.get(key, 0) == version:
                     self._tables[key] = table
+                    if table.scores:
+                        self._scored.add(key)
         return {key: self._tables[key] for key in wanted}
 
     @property
@@ -97,6 +116,17 @@ class Profiling:
             key: failure for key, failure in self._failures.items() if now_s - failure.at_s < RETRY_AFTER_S
         }
         return {key: failure.reason for key, failure in self._failures.items()}
+
+    def broken(self, key: TableKey) -> dict[str, str]:
+        """The configurations that can't be run on a content, by key, and why."""
+        now_s = self._clock.monotonic_s()
+        self._broken = {one: failure for one, failure in self._broken.items() if now_s - failure.at_s < RETRY_AFTER_S}
+        return {one[1]: failure.reason for one, failure in self._broken.items() if one[0] == key}
+
+    def take_charges(self) -> list[Charge]:
+        """What was charged since this was last asked."""
+        charges, self._charges = self._charges, []
+        return charges
 
     @property
     def version(self) -> int:
@@ -142,14 +172,14 @@ class Profiling:
     def update(self, needs: Sequence[ProfileNeed]) -> None:
         """Brings the runs in line with the needs: stops those that nobody needs any more, starts what may start."""
         now_s = self._clock.monotonic_s()
-        wanted = {need.key for need in needs}
+        wanted = {need.work for need in needs}
         for run in list(self._runs.values()):
             session = self._registry.session(run.need.device_id)
             if session is None or session.session_id != run.session_id:
                 del self._runs[run.id]
                 # The agent may go on with it over a reconnect; its results would be for nobody.
                 self._cancel(run)
-            elif run.need.key not in wanted:
+            elif run.need.work not in wanted:
                 event("profile_cancelled", id=run.id, device=run.need.device_id)
                 del self._runs[run.id]
                 self._cancel(run)
@@ -157,9 +187,9 @@ class Profiling:
                 self._end(run, f"nothing was heard of it from {run.need.device_id} for {STALLED_AFTER_S:.0f} s")
                 self._cancel(run)
         self._attempts = {key: count for key, count in self._attempts.items() if key in wanted}
-        running = {run.need.key for run in self._runs.values()}
+        running = {run.need.work for run in self._runs.values()}
         failed = self.failures
-        self._waiting = tuple(need for need in needs if need.key not in running and need.key not in failed)
+        self._waiting = tuple(need for need in needs if need.work not in running and need.key not in failed)
         self._start_next()
         self._watched.ring()
 
@@ -178,13 +208,13 @@ class Profiling:
             session = self._registry.session(need.device_id)
             if session is None:
                 continue
-            attempts = self._attempts.get(need.key, 0)
+            attempts = self._attempts.get(need.work, 0)
             if attempts >= MAX_ATTEMPTS:
                 reason = f"{need.device_id} was asked {attempts} times and still left something out"
                 self._failures[need.key] = _Failure(reason=reason, at_s=self._clock.monotonic_s())
                 self._finished.ring()
                 continue
-            self._attempts[need.key] = attempts + 1
+            self._attempts[need.work] = attempts + 1
             now_s = self._clock.monotonic_s()
             run = _Run(
                 id=f"profile-{secrets.token_hex(6)}",
@@ -232,11 +262,23 @@ class Profiling:
             self._cancel(run)
             self._end(run, f"{device_id} reported what can't be: {error.message}")
             return
+        if run.need.query_id is not None:
+            samples = sum(len(profile.samples) for profile in profiles) if run.need.score else 0
+            self._charges.append(
+                Charge(
+                    query_id=run.need.query_id,
+                    device_id=device_id,
+                    samples=samples,
+                    operator_s=max(0.0, report.operator_s),
+                )
+            )
         if profiles:
             key = (run.need.bundle_digest, run.need.content.digest)
             await self._store.add_profiles(*key, run.need.device_class, profiles)
             self._versions[key] = self._versions.get(key, 0) + 1
             self._tables.pop(key, None)
+            if any(sample.score_ratio is not None for profile in profiles for sample in profile.samples):
+                self._scored.add(key)
             self._version += 1
         if report.done:
             self._end(run, report.error[:1000])
@@ -255,7 +297,13 @@ class Profiling:
         elapsed_s = self._clock.monotonic_s() - run.started_s
         if error:
             warning("profile_failed", id=run.id, device=run.need.device_id, reason=error)
-            self._failures[run.need.key] = _Failure(reason=error, at_s=self._clock.monotonic_s())
+            failure = _Failure(reason=error, at_s=self._clock.monotonic_s())
+            key = (run.need.bundle_digest, run.need.content.digest)
+            if run.need.score and len(run.need.configurations) == 1 and key in self._scored:
+                # Others of the pipeline run: it is this one that can't.
+                self._broken[key, configuration_key(run.need.configurations[0])] = failure
+            else:
+                self._failures[run.need.key] = failure
         else:
             event("profile_finished", id=run.id, device=run.need.device_id, elapsed_s=elapsed_s)
         self._start_next()
@@ -268,7 +316,7 @@ class Profiling:
         if record is not None:
             device_class = record.device.device_class
             self._failures = {key: failure for key, failure in self._failures.items() if key[2] != device_class}
-            self._attempts = {key: count for key, count in self._attempts.items() if key[2] != device_class}
+            self._attempts = {}
 
 
 def _request(run_id: str, need: ProfileNeed) -> control_pb2.ProfileRequest:
@@ -282,8 +330,9 @@ def _request(run_id: str, need: ProfileNeed) -> control_pb2.ProfileRequest:
         sample_indices=need.sample_indices,
         score=need.score,
         parallelism=need.parallelism,
-        probe_memory=True,
-        times=True,
+        probe_memory=need.memory,
+        times=need.timed,
+        reference=None if need.reference is None else wire.configuration_to_message(need.reference),
     )
 
 

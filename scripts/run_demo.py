@@ -22,6 +22,9 @@ from circinus.errors import CircinusError, InvalidInput, TimedOut
 from circinus.local_fleet import LocalFleet
 from circinus.model.device import DeviceId
 from circinus.model.plan import Interval, Plan
+from circinus.model.search import SearchPhase
+from circinus.spec.folder import read_text
+from circinus.spec.queries import parse_queries
 
 ROOT = Path(__file__).resolve().parent.parent
 EXAMPLES = ROOT / "examples"
@@ -31,6 +34,10 @@ MAX_HOST_CORES = 1.2
 GOODPUT_TOLERANCE_RATIO = 0.10
 MAX_HALF_WIDTH_RATIO = 0.08
 WINDOW_S = 2.0
+#: A new query on a known pipeline: when it has its first choice, and when a certified one, on new and on known content.
+PROVISIONAL_S = 5.0
+CERTIFIED_NEW_S = 120.0
+CERTIFIED_KNOWN_S = 0.2
 
 
 def say(text: str = "") -> None:
@@ -159,6 +166,33 @@ async def hold_against_plan(client: Client, since: datetime) -> bool:
     return kept
 
 
+async def later_queries(client: Client, planner: str, file: Path) -> bool:
+    """Submits queries one after the other and watches what becomes known; True if it was known in time.
+
+    The first is on new content of a known pipeline, the others are on content that was measured.
+    """
+    kept = True
+    for number, query in enumerate(parse_queries(read_text(file), str(file))):
+        await client.submit([query])
+        await circinus(planner, "query", "watch", query.id, allowed=(0, 3))
+        search = (await client.query(query.id)).search
+        history = search.history if search is not None else ()
+        certified_s = next((step.elapsed_s for step in history if step.phase is SearchPhase.CERTIFIED), None)
+        planned_s = next((step.elapsed_s for step in history if step.configuration is not None), None)
+        limit_s = CERTIFIED_NEW_S if number == 0 else CERTIFIED_KNOWN_S
+        in_time = certified_s is not None and certified_s <= limit_s
+        said = "never certified"
+        if certified_s is not None:
+            said = f"certified after {certified_s:.2f} s (at most {limit_s:g} s)"
+        if number == 0:
+            in_time = in_time and planned_s is not None and planned_s <= PROVISIONAL_S
+            first = "no provisional choice" if planned_s is None else f"first choice after {planned_s:.2f} s"
+            said = f"{first} (at most {PROVISIONAL_S:g} s), {said}"
+        say(f"  {query.id} on {query.content}: {said}: {'kept' if in_time else 'MISSED'}")
+        kept = kept and in_time
+    return kept
+
+
 async def run(pipeline: str, seconds: float, keep: bool) -> int:
     """The demo; gives the exit code."""
     folder = EXAMPLES / pipeline
@@ -218,6 +252,10 @@ async def steps(fleet: LocalFleet, folder: Path, seconds: float, keep: bool, sto
         await circinus(planner, "query", "ls", allowed=(0, 3))
         await circinus(planner, "ledger", "--since", since.isoformat())
         kept = await hold_against_plan(client, since)
+
+        if (folder / "later.yaml").is_file():
+            heading("Later queries: one on new content, one on known content")
+            kept = await later_queries(client, planner, folder / "later.yaml") and kept
 
     if keep:
         say(f"\nIt all goes on. In another terminal:\n\n  export CIRCINUS_PLANNER={planner}")

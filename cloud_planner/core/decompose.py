@@ -1,8 +1,8 @@
 """Fleet, registered pipelines, profile tables and queries -> a planning problem. PURE.
 
-Each device is a machine of its own (count 1), paid by the share that is used. A query's candidates are the
-configurations whose accuracy on its content is known; each step's options are the devices that can be reached from
-its source, whose environment is ready and whose class has times for it, at each core share that they have.
+Each device is a machine of its own (count 1), paid by the share that is used. A query's candidates are what its search
+chose (live_search.py); each step's options are the devices that can be reached from its source and whose environment
+is ready, at each core share that they have. Times are measured, or believed (believed_times.py).
 
 Service time on a share s < 1 of a core is 1/s of that on a whole one, and its variance 1/s^2: a replica's share is
 enforced by pacing. More than one core gains nothing, since operators are single-threaded: replicas do that.
@@ -11,25 +11,26 @@ enforced by pacing. More than one core gains nothing, since operators are single
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from math import hypot, sqrt
+from dataclasses import dataclass, field, replace
+from math import hypot
 from typing import Final
 
 from circinus.model.device import Accelerator, Device, DeviceClass, DeviceId, Digest
 from circinus.model.pipeline import (
     SOURCE,
     Configuration,
+    ContentRef,
     OperatorSpec,
     PipelineId,
     RegisteredPipeline,
-    configuration_key,
 )
 from circinus.model.pipeline import State as OperatorState
-from circinus.model.plan import Plan
+from circinus.model.plan import Interval, Plan
 from circinus.model.profile import ProfileTable
-from circinus.model.query import Query
+from circinus.model.query import Query, QueryId, Slo
+from cloud_planner.core.believed_times import believed_times, relative_error
 from cloud_planner.core.problem import Candidate, Delay, Machine, Option, Problem, QueryProblem, Step, Wire
-from cloud_planner.core.profiles import ClassStatistics, ServiceStatistics, accuracy, times_of
+from cloud_planner.core.profiles import ClassStatistics, ServiceStatistics
 
 #: Core shares that a replica may have.
 CORE_SHARES: Final = (0.25, 0.5, 1.0)
@@ -48,16 +49,30 @@ MEMORY_STEP_BYTES: Final = 64 * 2**20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """A configuration that a query may be planned with; ``probability_ratio``: that it meets the accuracy bound.
+
+    Not ``certified``: it is believed to, not proven.
+    """
+
+    configuration: Configuration
+    accuracy: Interval
+    certified: bool = True
+    probability_ratio: float = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Fleet:
     """Devices to plan with, and what is known of pipelines. Tables are by bundle and content digest.
 
-    ``absent`` says of devices that are known, but not planned with, why.
+    ``absent`` says of devices that are known, but not planned with, why. ``choices``: what each query's search chose.
     """
 
     devices: tuple[Device, ...]
     pipelines: Mapping[PipelineId, RegisteredPipeline]
     tables: Mapping[tuple[Digest, Digest], ProfileTable]
     absent: Mapping[DeviceId, str] = field(default_factory=dict)
+    choices: Mapping[QueryId, tuple[Choice, ...]] = field(default_factory=dict)
 
     def device(self, device_id: DeviceId) -> Device | None:
         """The device with this id; None: it is not in the fleet."""
@@ -139,34 +154,128 @@ def _machine(device: Device) -> Machine:
     )
 
 
+def problem_of_choices(
+    fleet: Fleet,
+    query: Query,
+    choices: tuple[Choice, ...],
+    statistics: Mapping[DeviceClass, ClassStatistics],
+    *,
+    time_ratio: float = 1.0,
+) -> Problem:
+    """One query alone, with one candidate for each choice, in their order; its bound on accuracy is left out.
+
+    ``time_ratio``: all service times are taken as so many times as long.
+    """
+    devices = tuple(sorted(fleet.devices, key=lambda device: device.id))
+    registered = fleet.pipelines[query.pipeline_id]
+    usable = usable_devices(devices, query, registered)
+    if time_ratio != 1.0:
+        statistics = {device_class: _stretched(known, time_ratio) for device_class, known in statistics.items()}
+    problem = QueryProblem(
+        id=query.id,
+        rate_per_s=query.rate_per_s,
+        weight=query.weight,
+        slo=replace(query.slo, accuracy_ratio=None),
+        source=query.source_device_id,
+        candidates=tuple(_candidate(registered, choice, statistics, usable, query) for choice in choices),
+    )
+    return Problem(
+        machines=tuple(_machine(device) for device in devices), wires=tuple(wires(devices)), queries=(problem,)
+    )
+
+
+def _stretched(known: ClassStatistics, time_ratio: float) -> ClassStatistics:
+    services = {
+        place: replace(service, mean_ms=service.mean_ms * time_ratio, variance_ms2=service.variance_ms2 * time_ratio**2)
+        for place, service in known.services.items()
+    }
+    return replace(known, services=services)
+
+
+def content_of(registered: RegisteredPipeline, name: str) -> ContentRef:
+    """A pipeline's content by its name.
+
+    Raises:
+        KeyError: there is none.
+    """
+    for content in registered.contents:
+        if content.name == name:
+            return content
+    raise KeyError(name)
+
+
+#: Statistics by what they are of, with the tables that they were made from.
+StatisticsMemo = dict[object, tuple[tuple[ProfileTable | None, ...], dict[DeviceClass, ClassStatistics]]]
+
+
+def content_statistics(
+    fleet: Fleet, query: Query, memo: StatisticsMemo | None = None
+) -> dict[DeviceClass, ClassStatistics]:
+    """Times of every configuration on every class of the fleet, on a query's content; empty: nothing is known.
+
+    ``memo`` keeps them as long as the very same tables come again.
+    """
+    registered = fleet.pipelines[query.pipeline_id]
+    content = content_of(registered, query.content)
+    others = [
+        fleet.tables[registered.bundle_digest, other.digest]
+        for other in registered.contents
+        if other.digest != content.digest and (registered.bundle_digest, other.digest) in fleet.tables
+    ]
+    speeds = {device.device_class: device.speed_ratio for device in fleet.devices}
+    own = fleet.tables.get((registered.bundle_digest, content.digest))
+    key, tables = (registered.bundle_digest, content.digest, tuple(sorted(speeds.items()))), (own, *others)
+    known = memo.get(key) if memo is not None else None
+    if known is not None and [id(one) for one in known[0]] == [id(one) for one in tables]:
+        return known[1]
+    found = believed_times(registered.pipeline, tuple(registered.pipeline.configurations()), own, others, speeds)
+    if memo is not None:
+        memo[key] = (tables, found)
+    return found
+
+
 def _query_problem(
     fleet: Fleet,
     devices: tuple[Device, ...],
     query: Query,
     statistics: dict[tuple[Digest, Digest], dict[DeviceClass, ClassStatistics]],
 ) -> QueryProblem:
+    """A query's part. What is only believed accurate enough is planned without a bound on accuracy (planning.py)."""
     candidates: tuple[Candidate, ...] = ()
     registered = fleet.pipelines[query.pipeline_id]
-    content = next(content for content in registered.contents if content.name == query.content)
-    key = (registered.bundle_digest, content.digest)
-    table = fleet.tables.get(key)
-    impossible = _impossible(fleet, devices, query, registered)
-    if not impossible and table is not None:
+    key = (registered.bundle_digest, content_of(registered, query.content).digest)
+    impossible = impossibility(fleet, query)
+    choices = fleet.choices.get(query.id, ())
+    if not impossible and choices:
         if key not in statistics:
-            statistics[key] = times_of(table, registered.pipeline)
+            statistics[key] = content_statistics(fleet, query)
         usable = usable_devices(devices, query, registered)
-        candidates = _candidates(registered, table, statistics[key], usable, query)
-        if not candidates:
-            impossible = f"no configuration of {query.pipeline_id} has scores on {query.content} and times everywhere"
+        made = [_candidate(registered, choice, statistics[key], usable, query) for choice in choices]
+        candidates = tuple(one for one in made if all(step.options for step in one.steps))
+    if not impossible and not candidates:
+        impossible = f"no configuration of {query.pipeline_id} is known to meet its SLO on {query.content}"
+    certified = all(choice.certified for choice in choices)
     return QueryProblem(
         id=query.id,
         rate_per_s=query.rate_per_s,
         weight=query.weight,
-        slo=query.slo,
+        slo=_promised(query) if certified else replace(query.slo, accuracy_ratio=None),
         source=query.source_device_id,
         candidates=candidates,
         impossible=impossible,
     )
+
+
+def _promised(query: Query) -> Slo:
+    """The SLO that a plan is held to: with a margin, an accuracy that is lower by it is as good."""
+    bound = query.slo.accuracy_ratio
+    return query.slo if bound is None else replace(query.slo, accuracy_ratio=bound - query.slo.accuracy_margin_ratio)
+
+
+def impossibility(fleet: Fleet, query: Query) -> str:
+    """Why a query can't be planned whatever its SLO; empty if it can."""
+    devices = tuple(sorted(fleet.devices, key=lambda device: device.id))
+    return _impossible(fleet, devices, query, fleet.pipelines[query.pipeline_id])
 
 
 def _impossible(fleet: Fleet, devices: tuple[Device, ...], query: Query, registered: RegisteredPipeline) -> str:
@@ -205,51 +314,43 @@ def _may_run(operator: OperatorSpec, device: Device, query: Query) -> bool:
     return device.id == (query.source_device_id if operator.pinned == SOURCE else operator.pinned)
 
 
-def _candidates(
+def _candidate(
     registered: RegisteredPipeline,
-    table: ProfileTable,
+    choice: Choice,
     statistics: Mapping[DeviceClass, ClassStatistics],
     usable: tuple[Device, ...],
     query: Query,
-) -> tuple[Candidate, ...]:
-    found = []
-    pipeline = registered.pipeline
-    considered = pipeline.configuration_count
-    for configuration in pipeline.configurations():
-        scores = table.scores.get(configuration_key(configuration))
-        if not scores:
-            continue
-        steps = tuple(
-            _step(registered, operator, configuration, statistics, usable, query)
-            for operator in registered.pipeline.operators
-        )
-        if not all(step.options for step in steps):
-            continue
-        found.append(
-            Candidate(
-                configuration=configuration,
-                accuracy=accuracy(scores, configurations=considered).bounds,
-                steps=steps,
-                source_bytes=max((known.source_bytes for known in statistics.values()), default=0.0),
-                outputs=pipeline.outputs,
-                latency_uncertainty_ratio=_latency_uncertainty(registered, configuration, statistics),
-            )
-        )
-    return tuple(found)
+) -> Candidate:
+    pipeline, configuration = registered.pipeline, choice.configuration
+    return Candidate(
+        configuration=configuration,
+        accuracy=choice.accuracy,
+        steps=tuple(
+            _step(registered, operator, configuration, statistics, usable, query) for operator in pipeline.operators
+        ),
+        source_bytes=max((known.source_bytes for known in statistics.values()), default=0.0),
+        outputs=pipeline.outputs,
+        latency_uncertainty_ratio=_latency_uncertainty(registered, configuration, statistics),
+    )
 
 
 def _latency_uncertainty(
     registered: RegisteredPipeline, configuration: Configuration, statistics: Mapping[DeviceClass, ClassStatistics]
 ) -> float:
-    """How far the summed mean service time may be off, relative: standard error, in the worst class, and conditions."""
+    """How far the summed mean service time may be off, relative: standard error where it was measured, and conditions.
+
+    That times which are only believed may be further off is no part of it: what a plan rests on is measured before
+    it counts as certified, and until then nothing is promised.
+    """
     worst = 0.0
-    steps = registered.pipeline.operators
     for known in statistics.values():
-        services = [known.service(registered.pipeline, step.id, configuration) for step in steps]
+        services = [
+            known.service(registered.pipeline, step.id, configuration) for step in registered.pipeline.operators
+        ]
         measured = [service for service in services if service is not None]
         total_ms = sum(service.mean_ms for service in measured)
-        if total_ms > 0.0:
-            error_ms = sqrt(sum(service.variance_ms2 / service.samples for service in measured))
+        if total_ms > 0.0 and not any(service.believed for service in measured):
+            error_ms = sum((relative_error(service) * service.mean_ms) ** 2 for service in measured) ** 0.5
             worst = max(worst, error_ms / total_ms)
     return hypot(worst, CONDITIONS_RATIO)
 

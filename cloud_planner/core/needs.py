@@ -1,22 +1,22 @@
-"""What must be profiled before queries can be planned, and which queries wait for what. PURE.
+"""What must be profiled, by whom, and which queries wait for what. PURE.
 
-Accuracy is measured once for a pipeline's content, on the fastest class there is (it depends on the configuration
-alone); the same run gives that class its times. Then every other class that a query could use needs times of a few
-samples, of those configurations that are accurate enough for one of the queries. Only what is missing is asked for, so
-a profile that was broken off goes on where it stopped.
+Two things ask for profiles. A query's search asks for scores of a configuration (live_search.py); they are measured on
+the fastest class there is, since accuracy depends on the configuration alone. And a plan that was made with times that
+are only believed has them measured, on each class that it uses, before it counts as certified.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from circinus.model.device import Device, DeviceClass, DeviceId, Digest
 from circinus.model.pipeline import Configuration, ContentRef, PipelineId, RegisteredPipeline, configuration_key
+from circinus.model.plan import Plan
 from circinus.model.profile import ProfileTable
 from circinus.model.query import Query, QueryId
-from cloud_planner.core.decompose import Fleet, reachable, usable_devices
-from cloud_planner.core.profiles import accuracy
+from cloud_planner.core.decompose import Fleet, content_of, impossibility, reachable, usable_devices
+from cloud_planner.core.live_search import Wanted, sample_order
 
 #: Bundle, content, class: what one profile run is about.
 ProfileKey = tuple[Digest, Digest, DeviceClass]
@@ -24,20 +24,23 @@ ProfileKey = tuple[Digest, Digest, DeviceClass]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProfilePolicy:
-    """How many samples are taken for accuracy and for times, and on how many cores a run goes at most.
+    """How many samples are taken to verify times, and on how many cores a run goes at most.
 
     Times are measured side by side, too: a device that serves has several of its cores busy, and a busy neighbour
     takes its share of caches, memory and clock. A lone core looks up to a quarter faster than it will be.
     """
 
-    score_samples: int = 24
     time_samples: int = 6
     parallelism: int = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProfileNeed:
-    """A profile run that is missing, and the device that is to do it."""
+    """A profile run that is missing, the device that is to do it, and the query that it is charged to.
+
+    ``timed``: times are measured as serving will find them. ``memory``: operators' memory is measured, too.
+    ``reference``: the configuration whose answers are the labels of content without any.
+    """
 
     pipeline_id: PipelineId
     bundle_digest: Digest
@@ -49,11 +52,20 @@ class ProfileNeed:
     sample_indices: tuple[int, ...]
     score: bool
     parallelism: int
+    timed: bool = True
+    memory: bool = True
+    query_id: QueryId | None = None
+    reference: Configuration | None = None
 
     @property
     def key(self) -> ProfileKey:
         """What the run is about."""
         return (self.bundle_digest, self.content.digest, self.device_class)
+
+    @property
+    def work(self) -> tuple[ProfileKey, tuple[str, ...], tuple[int, ...]]:
+        """What the run is to do: asked again, it is the same."""
+        return (self.key, tuple(configuration_key(one) for one in self.configurations), self.sample_indices)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,12 +74,13 @@ class Circumstances:
 
     ``connected`` are the devices that can be asked now. ``unanswered`` are those that were asked lately whether they
     can run an environment. ``failures`` are runs that ended early, and why; they are not asked for again.
+    ``refusals``: queries whose search found no configuration, and why.
     """
 
     connected: frozenset[DeviceId]
     unanswered: frozenset[tuple[DeviceId, Digest]] = frozenset()
     failures: Mapping[ProfileKey, str] = field(default_factory=dict)
-    running: frozenset[QueryId] = frozenset()
+    refusals: Mapping[QueryId, str] = field(default_factory=dict)
     policy: ProfilePolicy = field(default_factory=ProfilePolicy)
 
 
@@ -79,71 +92,46 @@ class Assessment:
     profiling: Mapping[QueryId, str]
     pending: Mapping[QueryId, str]
     refused: Mapping[QueryId, str]
-    needs: tuple[ProfileNeed, ...]
 
 
 def assess(fleet: Fleet, queries: Sequence[Query], circumstances: Circumstances) -> Assessment:
-    """Sorts queries by what they wait for, and lists the missing profiles, in the order in which to run them.
-
-    A query that is being served stays plannable while classes that it doesn't use yet are profiled.
-    """
-    needs = _needs(fleet, queries, circumstances)
+    """Sorts queries by what they wait for."""
     plannable: list[Query] = []
     profiling: dict[QueryId, str] = {}
     pending: dict[QueryId, str] = {}
     refused: dict[QueryId, str] = {}
     for query in queries:
-        registered, content = bound(fleet, query)
-        table = fleet.tables.get((registered.bundle_digest, content.digest))
-        has_scores = table is not None and bool(table.scores)
-        if query.id in circumstances.running and has_scores:
+        registered = fleet.pipelines[query.pipeline_id]
+        content = content_of(registered, query.content)
+        waits = preparing(fleet, query, circumstances.unanswered)
+        if fleet.choices.get(query.id):
             plannable.append(query)
-            continue
-        preparing = _preparing(fleet, query, registered, circumstances)
-        usable = usable_devices(fleet.devices, query, registered)
-        classes = {device.device_class for device in usable}
-        missing = [
-            need
-            for need in needs
-            if need.key[:2] == (registered.bundle_digest, content.digest)
-            and (need.score or need.device_class in classes)
-        ]
-        if preparing:
-            pending[query.id] = f"its environment is being prepared on {', '.join(preparing)}"
-        elif missing:
+        elif waits:
+            pending[query.id] = f"its environment is being prepared on {', '.join(waits)}"
+        elif impossibility(fleet, query):
+            # Decomposition says why.
+            plannable.append(query)
+        elif query.id in circumstances.refusals:
+            refused[query.id] = circumstances.refusals[query.id]
+        elif profiling_device(fleet, query, circumstances) is not None:
             profiling[query.id] = f"{query.pipeline_id} is being profiled on {content.name}"
-        elif has_scores or not usable or fleet.device(query.source_device_id) is None:
-            plannable.append(query)
         else:
             failed = _failure(registered.bundle_digest, content.digest, circumstances)
             if failed:
                 refused[query.id] = f"{query.pipeline_id} can't be profiled on {content.name}: {failed}"
             else:
                 pending[query.id] = "no device that could profile it is connected"
-    return Assessment(plannable=tuple(plannable), profiling=profiling, pending=pending, refused=refused, needs=needs)
+    return Assessment(plannable=tuple(plannable), profiling=profiling, pending=pending, refused=refused)
 
 
-def bound(fleet: Fleet, query: Query) -> tuple[RegisteredPipeline, ContentRef]:
-    """A query's pipeline and content.
-
-    Raises:
-        KeyError: one of them is not there.
-    """
+def preparing(fleet: Fleet, query: Query, unanswered: frozenset[tuple[DeviceId, Digest]]) -> list[DeviceId]:
+    """Devices near a query that have not said yet whether they can run its environment."""
     registered = fleet.pipelines[query.pipeline_id]
-    for content in registered.contents:
-        if content.name == query.content:
-            return registered, content
-    raise KeyError(query.content)
-
-
-def _preparing(
-    fleet: Fleet, query: Query, registered: RegisteredPipeline, circumstances: Circumstances
-) -> list[DeviceId]:
     near = reachable(fleet.devices, query.source_device_id)
     return [
         device.id
         for device in fleet.devices
-        if device.id in near and (device.id, registered.environment_digest) in circumstances.unanswered
+        if device.id in near and (device.id, registered.environment_digest) in unanswered
     ]
 
 
@@ -154,92 +142,105 @@ def _failure(bundle_digest: Digest, content_digest: Digest, circumstances: Circu
     return ""
 
 
-def _needs(fleet: Fleet, queries: Sequence[Query], circumstances: Circumstances) -> tuple[ProfileNeed, ...]:
-    usable: dict[tuple[PipelineId, str], dict[DeviceId, Device]] = {}
-    least_ratio: dict[tuple[PipelineId, str], float] = {}
-    order: list[Query] = []
-    for query in queries:
-        registered, _ = bound(fleet, query)
-        # Until all have said whether they can, the fastest class isn't known.
-        if _preparing(fleet, query, registered, circumstances):
-            continue
-        key = (query.pipeline_id, query.content)
-        if key not in usable:
-            usable[key] = {}
-            order.append(query)
-        bound_ratio = query.slo.accuracy_ratio or 0.0
-        least_ratio[key] = min(least_ratio.get(key, bound_ratio), bound_ratio)
-        usable[key].update((device.id, device) for device in usable_devices(fleet.devices, query, registered))
-    found: list[ProfileNeed] = []
-    for query in order:
-        registered, content = bound(fleet, query)
-        candidates = [
-            device
-            for device in usable[query.pipeline_id, query.content].values()
-            if device.id in circumstances.connected
-            and (registered.bundle_digest, content.digest, device.device_class) not in circumstances.failures
-        ]
-        least = least_ratio[query.pipeline_id, query.content]
-        found.extend(_content_needs(fleet, registered, content, candidates, least, circumstances.policy))
-    # Accuracy first: nothing can be planned without, and its run gives the times of one class, too.
-    return tuple(sorted(found, key=lambda need: not need.score))
+def profiling_device(fleet: Fleet, query: Query, circumstances: Circumstances) -> Device | None:
+    """The device that scores a query's configurations: of the fastest class that can; None: there is none now."""
+    registered = fleet.pipelines[query.pipeline_id]
+    content = content_of(registered, query.content)
+    able = [
+        device
+        for device in usable_devices(fleet.devices, query, registered)
+        if device.id in circumstances.connected
+        and (registered.bundle_digest, content.digest, device.device_class) not in circumstances.failures
+    ]
+    return min(able, key=lambda device: (-device.speed_ratio, -device.cores, device.id), default=None)
 
 
-def _content_needs(
-    fleet: Fleet,
-    registered: RegisteredPipeline,
-    content: ContentRef,
-    devices: Sequence[Device],
-    least_ratio: float,
-    policy: ProfilePolicy,
-) -> list[ProfileNeed]:
-    """The missing runs for one content, each on the first device of its class by speed, cores and id.
-
-    ``least_ratio``: the lowest accuracy bound of its queries.
-    """
-    ranked = sorted(devices, key=lambda device: (-device.speed_ratio, -device.cores, device.id))
-    by_class: dict[DeviceClass, Device] = {}
-    for device in ranked:
-        by_class.setdefault(device.device_class, device)
-    if not ranked:
-        return []
-    table = fleet.tables.get((registered.bundle_digest, content.digest))
-    missing = _missing_scores(registered, table, range(min(policy.score_samples, content.samples)))
-    if missing is not None:
-        # What is worth timing elsewhere shows when all have scores.
-        return [_need(registered, content, ranked[0], missing, policy, score=True)]
-    worth = _accurate(registered, table, least_ratio)
-    found = []
-    for device_class, device in sorted(by_class.items()):
-        wanted = range(min(policy.time_samples, content.samples))
-        missing = _missing_times(registered, table, device_class, worth, wanted)
-        if missing is not None:
-            found.append(_need(registered, content, device, missing, policy, score=False))
-    return found
-
-
-def _accurate(registered: RegisteredPipeline, table: ProfileTable | None, least_ratio: float) -> frozenset[str]:
-    """Keys of the configurations whose accuracy is surely at the bound or above it: no other one is ever planned."""
-    scores = table.scores if table is not None else {}
-    count = registered.pipeline.configuration_count
-    return frozenset(
-        key
-        for key, by_sample in scores.items()
-        if by_sample and accuracy(by_sample, configurations=count).bounds.low >= least_ratio
+def search_need(fleet: Fleet, query: Query, wanted: Wanted, circumstances: Circumstances) -> ProfileNeed | None:
+    """The run that a query's search asks for; None: no device can do it now."""
+    device = profiling_device(fleet, query, circumstances)
+    if device is None:
+        return None
+    registered = fleet.pipelines[query.pipeline_id]
+    return _need(
+        registered,
+        content_of(registered, query.content),
+        device,
+        wanted.configurations,
+        wanted.sample_indices,
+        circumstances.policy,
+        query_id=query.id,
+        score=True,
+        timed=wanted.timed,
+        memory=wanted.memory,
     )
 
 
-Missing = tuple[tuple[Configuration, ...], tuple[int, ...]]
+def verification_needs(
+    fleet: Fleet, queries: Mapping[QueryId, Query], plans: Sequence[Plan], circumstances: Circumstances
+) -> tuple[ProfileNeed, ...]:
+    """The runs that measure what plans rest on: their configurations' times on each class that they use."""
+    devices = {device.id: device for device in fleet.devices}
+    found: dict[object, ProfileNeed] = {}
+    for plan in plans:
+        query = queries.get(plan.query_id)
+        if query is None:
+            continue
+        registered = fleet.pipelines[query.pipeline_id]
+        content = content_of(registered, query.content)
+        table = fleet.tables.get((registered.bundle_digest, content.digest))
+        used = {devices[placed.device_id].device_class for placed in plan.operators if placed.device_id in devices}
+        for device_class in sorted(used):
+            missing = unmeasured(registered, content, table, device_class, plan.configuration, circumstances.policy)
+            able = [
+                device
+                for device in usable_devices(fleet.devices, query, registered)
+                if device.device_class == device_class
+                and device.id in circumstances.connected
+                and (registered.bundle_digest, content.digest, device_class) not in circumstances.failures
+            ]
+            if missing and able:
+                device = min(able, key=lambda one: (-one.cores, one.id))
+                need = _need(
+                    registered, content, device, (plan.configuration,), missing, circumstances.policy, query_id=query.id
+                )
+                found.setdefault(need.work, need)
+    return tuple(found.values())
+
+
+def unmeasured(
+    registered: RegisteredPipeline,
+    content: ContentRef,
+    table: ProfileTable | None,
+    device_class: DeviceClass,
+    configuration: Configuration,
+    policy: ProfilePolicy,
+) -> tuple[int, ...]:
+    """The samples on which a configuration's times are still to be measured on a class; empty: it is known."""
+    wanted = sample_order(content)[: policy.time_samples]
+    key = configuration_key(configuration)
+    operators = {operator.id for operator in registered.pipeline.operators}
+    measured = {
+        sample.sample_index
+        for profile in (table.times.get(device_class, ()) if table is not None else ())
+        if configuration_key(profile.configuration) == key
+        for sample in profile.samples
+        if operators <= {one.operator_id for one in sample.operators if not one.hurried}
+    }
+    return tuple(index for index in wanted if index not in measured)
 
 
 def _need(
     registered: RegisteredPipeline,
     content: ContentRef,
     device: Device,
-    missing: Missing,
+    configurations: tuple[Configuration, ...],
+    sample_indices: tuple[int, ...],
     policy: ProfilePolicy,
     *,
-    score: bool,
+    query_id: QueryId,
+    score: bool = False,
+    timed: bool = True,
+    memory: bool = True,
 ) -> ProfileNeed:
     return ProfileNeed(
         pipeline_id=registered.pipeline.id,
@@ -248,55 +249,12 @@ def _need(
         content=content,
         device_class=device.device_class,
         device_id=device.id,
-        configurations=missing[0],
-        sample_indices=missing[1],
+        configurations=configurations,
+        sample_indices=sample_indices,
         score=score,
         parallelism=max(1, min(policy.parallelism, int(device.cores))),
+        timed=timed,
+        memory=memory,
+        query_id=query_id,
+        reference=registered.pipeline.content(content.name).reference if score else None,
     )
-
-
-def _missing_scores(
-    registered: RegisteredPipeline, table: ProfileTable | None, wanted: Sequence[int]
-) -> Missing | None:
-    scores = table.scores if table is not None else {}
-    return _missing(registered, {key: set(by_sample) for key, by_sample in scores.items()}, None, wanted)
-
-
-def _missing_times(
-    registered: RegisteredPipeline,
-    table: ProfileTable | None,
-    device_class: DeviceClass,
-    worth: Set[str],
-    wanted: Sequence[int],
-) -> Missing | None:
-    profiles = table.times.get(device_class, ()) if table is not None else ()
-    operators = {operator.id for operator in registered.pipeline.operators}
-    measured = {
-        configuration_key(profile.configuration): {
-            sample.sample_index
-            for sample in profile.samples
-            if operators <= {measured.operator_id for measured in sample.operators}
-        }
-        for profile in profiles
-    }
-    return _missing(registered, measured, worth, wanted)
-
-
-def _missing(
-    registered: RegisteredPipeline, there: Mapping[str, set[int]], worth: Set[str] | None, wanted: Sequence[int]
-) -> Missing | None:
-    """Configurations that lack a sample, and every sample that one of them lacks; None: all is there.
-
-    ``worth`` are the keys of those that count, None for all.
-    """
-    configurations: list[Configuration] = []
-    indices: set[int] = set()
-    for configuration in registered.pipeline.configurations():
-        key = configuration_key(configuration)
-        if worth is not None and key not in worth:
-            continue
-        lacking = set(wanted) - there.get(key, set())
-        if lacking:
-            configurations.append(configuration)
-            indices |= lacking
-    return (tuple(configurations), tuple(sorted(indices))) if configurations else None

@@ -1,19 +1,28 @@
-"""Snapshot -> result: what can be planned is decomposed, selected and audited. PURE."""
+"""Snapshot -> result: what can be planned is decomposed, selected and audited. PURE.
+
+A query whose choice is only believed accurate enough gets a provisional plan: on what the certified ones leave over,
+and not counted in goodput. In the problem its weight is cut down so far that all provisional queries together are
+worth less than any certified one, and its bound on accuracy is left out; afterwards both are told as they are.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from circinus.model.plan import Plan, Selection
-from circinus.model.query import Query
-from cloud_planner.core.decompose import Fleet, decompose
-from cloud_planner.core.needs import Assessment, Circumstances, assess
+from circinus.model.plan import Certainty, Plan, Selection
+from circinus.model.query import Query, QueryId
+from cloud_planner.core.decompose import Fleet, content_of, decompose
+from cloud_planner.core.needs import Assessment, Circumstances, assess, unmeasured
 from cloud_planner.core.problem import Problem
 from cloud_planner.core.select.milp import Solver
 
 if TYPE_CHECKING:
     from cloud_planner.core.select import SelectLimits
+
+#: All provisional queries together weigh this part of the lightest certified one.
+_PROVISIONAL_RATIO = 0.25
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,11 +37,16 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Draft:
-    """What is to be solved, and what has to wait."""
+    """What is to be solved, and what has to wait. ``beliefs``: of provisional queries, how likely they meet their SLO.
+
+    The weights of provisional queries in ``problem`` are ``scale`` times their own.
+    """
 
     fleet: Fleet
     assessment: Assessment
     problem: Problem
+    beliefs: Mapping[QueryId, float] = field(default_factory=dict)
+    scale: float = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,11 +59,27 @@ class PlanResult:
 
 def draft(snapshot: Snapshot) -> Draft:
     """What is to be solved of a snapshot."""
-    assessment = assess(snapshot.fleet, snapshot.queries, snapshot.circumstances)
+    fleet = snapshot.fleet
+    assessment = assess(fleet, snapshot.queries, snapshot.circumstances)
+    problem = decompose(fleet, assessment.plannable, running=snapshot.running)
+    beliefs = {
+        query_id: min(choice.probability_ratio for choice in choices)
+        for query_id, choices in fleet.choices.items()
+        if choices and not all(choice.certified for choice in choices)
+    }
+    worth = {query.id: query.weight * query.rate_per_s for query in problem.queries}
+    certified = [value for query_id, value in worth.items() if query_id not in beliefs]
+    provisional = sum(value for query_id, value in worth.items() if query_id in beliefs)
+    scale = min(1.0, _PROVISIONAL_RATIO * min(certified) / provisional) if certified and provisional > 0.0 else 1.0
+    queries = tuple(
+        replace(query, weight=query.weight * scale) if query.id in beliefs else query for query in problem.queries
+    )
     return Draft(
-        fleet=snapshot.fleet,
+        fleet=fleet,
         assessment=assessment,
-        problem=decompose(snapshot.fleet, assessment.plannable, running=snapshot.running),
+        problem=replace(problem, queries=queries),
+        beliefs=beliefs,
+        scale=scale,
     )
 
 
@@ -61,3 +91,57 @@ def plan(problem: Problem, solver: Solver, limits: SelectLimits) -> PlanResult:
 
     selection = select(problem, solver, limits=limits).selection
     return PlanResult(selection=selection, findings=tuple(str(finding) for finding in audit(problem, selection)))
+
+
+def told(snapshot: Snapshot, made: Draft, selection: Selection) -> Selection:
+    """A selection with provisional plans as such, and goodput without them.
+
+    A plan is provisional, too, as long as the times that it rests on are only believed.
+    """
+    queries = {query.id: query for query in snapshot.queries}
+    plans: list[Plan] = []
+    provisional_per_s = 0.0
+    for one in selection.plans:
+        query = queries[one.query_id]
+        belief = made.beliefs.get(one.query_id)
+        if belief is not None:
+            one = replace(
+                one,
+                certainty=Certainty.PROVISIONAL,
+                slo_probability_ratio=one.slo_probability_ratio * belief,
+                item_goodput_per_s=one.item_goodput_per_s / made.scale,
+            )
+        elif not _verified(snapshot, made.fleet, query, one):
+            one = replace(one, certainty=Certainty.PROVISIONAL)
+        if one.certainty is Certainty.PROVISIONAL:
+            provisional_per_s += query.weight * query.rate_per_s
+        plans.append(one)
+    counted = sum(
+        queries[one.query_id].weight * queries[one.query_id].rate_per_s
+        for one in plans
+        if one.certainty is Certainty.CERTIFIED
+    )
+    # Of plans that may be certified there are none better: whatever is provisional is worth less than any of them.
+    proven = selection.gap_ratio <= 0.0
+    bound = counted if proven else max(counted, selection.goodput_bound_per_s)
+    return replace(
+        selection,
+        plans=tuple(plans),
+        goodput_per_s=counted,
+        goodput_bound_per_s=bound,
+        gap_ratio=(bound - counted) / bound if bound > 0.0 else 0.0,
+        provisional_per_s=provisional_per_s,
+    )
+
+
+def _verified(snapshot: Snapshot, fleet: Fleet, query: Query, one: Plan) -> bool:
+    """Whether the times that a plan rests on were measured on every class that it uses."""
+    registered = fleet.pipelines[query.pipeline_id]
+    content = content_of(registered, query.content)
+    table = fleet.tables.get((registered.bundle_digest, content.digest))
+    classes = {device.id: device.device_class for device in fleet.devices}
+    used = {classes[placed.device_id] for placed in one.operators if placed.device_id in classes}
+    policy = snapshot.circumstances.policy
+    return not any(
+        unmeasured(registered, content, table, device_class, one.configuration, policy) for device_class in used
+    )

@@ -14,25 +14,32 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import sqrt
+from math import hypot, sqrt
 from typing import Final
 
+import numpy as np
 from scipy.special import stdtrit
 
 from circinus.model.device import DeviceClass
 from circinus.model.pipeline import Configuration, OperatorId, Pipeline, configuration_key
 from circinus.model.plan import Interval
 from circinus.model.profile import ConfigurationProfile, ProfileTable
+from cloud_planner.core.precision import Guarantee, accuracy_interval
 
 #: Chance, over all configurations of a table, that some lower bound on accuracy is above the truth.
 ACCURACY_LEVEL: Final = 0.05
+#: How often a predicted interval is to hold.
+PREDICTED_RATIO: Final = 0.95
 #: A class is compared with another one only over so many samples that both measured.
 LEAST_SHARED: Final = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceStatistics:
-    """One operator behind one prefix on one full core of a class; ``samples`` distinct items were measured."""
+    """One operator behind one prefix on one full core of a class; ``samples`` distinct items were measured.
+
+    ``believed``: it comes from other measurements (believed_times.py); ``error_ratio`` is what that adds to its error.
+    """
 
     mean_ms: float
     variance_ms2: float
@@ -40,6 +47,8 @@ class ServiceStatistics:
     memory_bytes: int
     samples: int
     accelerator_memory_bytes: int = 0
+    error_ratio: float = 0.0
+    believed: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -191,7 +200,11 @@ def accuracy(scores: Mapping[int, float], *, configurations: int) -> AccuracySta
 
 
 def accuracy_prediction(scores: Mapping[int, float], *, items: int) -> Interval:
-    """Where the mean score of so many further items falls with 95%: mean +- t x sd x sqrt(1/n + 1/m), within [0, 1].
+    """Where the mean score of so many further items falls with 95%, within [0, 1].
+
+    How far the accuracy may be off by an interval that holds whenever it is looked at (precision.py), since the
+    configuration was picked for its scores; and how far the items' mean may be off from it: normal, in the mean of
+    squares.
 
     Raises:
         ValueError: there are no scores, or no items.
@@ -201,8 +214,14 @@ def accuracy_prediction(scores: Mapping[int, float], *, items: int) -> Interval:
     mean, variance = _score_moments(scores)
     if len(scores) == 1:
         return Interval(value=mean, low=0.0, high=1.0)
-    half = _t(0.975, len(scores) - 1) * sqrt(variance) * sqrt(1.0 / len(scores) + 1.0 / items)
-    return Interval(value=mean, low=max(0.0, mean - half), high=min(1.0, mean + half))
+    values = np.array([scores[index] for index in sorted(scores)])
+    known = accuracy_interval(values, len(values), 1.0 - PREDICTED_RATIO, Guarantee.POPULATION)
+    noise = _t(0.5 + PREDICTED_RATIO / 2.0, len(scores) - 1) * sqrt(variance / items)
+    return Interval(
+        value=mean,
+        low=max(0.0, mean - hypot(mean - known.low, noise)),
+        high=min(1.0, mean + hypot(known.high - mean, noise)),
+    )
 
 
 def _score_moments(scores: Mapping[int, float]) -> tuple[float, float]:

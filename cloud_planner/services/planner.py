@@ -14,7 +14,7 @@ from circinus import wire
 from circinus.errors import InvalidInput, aborts_with_status
 from circinus.model.device import Digest
 from circinus.model.pipeline import ContentRef, PipelineId
-from circinus.model.query import QueryId
+from circinus.model.query import Query, QueryId
 from circinus.v1 import planner_pb2, planner_pb2_grpc, types_pb2
 from circinus.wire import check
 from cloud_planner.core import ledger
@@ -153,9 +153,31 @@ class PlannerService(planner_pb2_grpc.PlannerServiceServicer):
         """Every query, or one."""
         overview = self._overview
         queries = overview.catalog.select(QueryId(request.query_id[:200]))
-        return planner_pb2.ListQueriesResponse(
-            queries=[states.query_state(query, overview.loop.decision, overview.rollout.newest) for query in queries]
-        )
+        return planner_pb2.ListQueriesResponse(queries=[self._query_state(query) for query in queries])
+
+    def _query_state(self, query: Query) -> planner_pb2.QueryState:
+        overview = self._overview
+        search = overview.searching.state(query.id)
+        return states.query_state(query, overview.loop.decision, overview.rollout.newest, search)
+
+    @aborts_with_status
+    async def WatchQuery(self, request: planner_pb2.WatchQueryRequest, context: Context) -> None:
+        """Tells what is known of a query until its search has ended and it is served or refused."""
+        overview = self._overview
+        query_id = QueryId(check.name("query_id", request.query_id))
+        told: planner_pb2.QueryState | None = None
+        while True:
+            heard = overview.watched.rings
+            (query,) = overview.catalog.select(query_id)
+            state = self._query_state(query)
+            if state != told:
+                told = state
+                await context.write(planner_pb2.WatchQueryResponse(query=state))
+            refused = state.phase == planner_pb2.QUERY_PHASE_UNPLACED
+            if state.search.finished and overview.loop.up_to_date and (state.serving or refused):
+                return
+            await overview.clock.sleep(_PROGRESS_S)
+            await overview.watched.wait(heard, _PROGRESS_IDLE_S)
 
     @aborts_with_status
     async def RemoveQuery(

@@ -8,6 +8,7 @@ from circinus import wire
 from circinus.model.pipeline import RegisteredPipeline
 from circinus.model.plan import Interval
 from circinus.model.query import Query, QueryId
+from circinus.model.search import SearchState
 from circinus.v1 import control_pb2, planner_pb2, types_pb2
 from cloud_planner.core.ledger import Observed
 from cloud_planner.planning_loop import Decision
@@ -45,9 +46,13 @@ def _pids(record: DeviceRecord, newest: GenerationRecord | None) -> dict[str, in
     return pids
 
 
-def query_state(query: Query, decision: Decision, newest: GenerationRecord | None) -> planner_pb2.QueryState:
-    """A query, with its plan or the reason why it has none."""
+def query_state(
+    query: Query, decision: Decision, newest: GenerationRecord | None, search: SearchState | None = None
+) -> planner_pb2.QueryState:
+    """A query, with its plan or the reason why it has none, and what its search knows."""
     state = planner_pb2.QueryState(query=wire.query_to_message(query), phase=planner_pb2.QUERY_PHASE_PENDING)
+    if search is not None:
+        state.search.CopyFrom(wire.search_to_message(search))
     plan = plan_of(decision.summary, query.id)
     if plan is not None:
         state.phase = planner_pb2.QUERY_PHASE_PLACED

@@ -1,7 +1,15 @@
 """All that the planner must not forget."""
 
 from cloud_planner.store.blobs import BlobStore
-from cloud_planner.store.port import GenerationRecord, PipelineRecord, RolloutPhase, Store, TelemetryRecord, Windows
+from cloud_planner.store.port import (
+    GenerationRecord,
+    PipelineRecord,
+    RolloutPhase,
+    SearchRecord,
+    Store,
+    TelemetryRecord,
+    Windows,
+)
 from cloud_planner.store.sqlite import SqliteStore
 
 __all__ = [
@@ -9,6 +17,7 @@ __all__ = [
     "GenerationRecord",
     "PipelineRecord",
     "RolloutPhase",
+    "SearchRecord",
     "SqliteStore",
     "Store",
     "TelemetryRecord",

@@ -14,6 +14,9 @@ from circinus.model.pipeline import ContentRef, PipelineId
 from circinus.model.profile import ConfigurationProfile, ProfileTable
 from circinus.model.query import Query, QueryId
 from circinus.v1 import planner_pb2, types_pb2
+from cloud_planner.core.search_terms import (
+    Attempt,
+)
 
 
 class RolloutPhase(StrEnum):
@@ -62,6 +65,16 @@ class TelemetryRecord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SearchRecord:
+    """How far a query's candidate search is: all that can't be read off the profile tables."""
+
+    query_id: QueryId
+    submitted_at: datetime
+    attempts: tuple[Attempt, ...]
+    state: planner_pb2.SearchState
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Windows:
     """Telemetry windows, oldest first."""
 
@@ -103,7 +116,13 @@ class Store(Protocol):
         """Adds new queries, all or none."""
 
     async def remove_query(self, query_id: QueryId) -> None:
-        """Removes a query, if there is one."""
+        """Removes a query and its search, if there is one."""
+
+    async def put_search(self, record: SearchRecord) -> None:
+        """Keeps how far a query's search is, in place of what was kept before."""
+
+    async def searches(self) -> tuple[SearchRecord, ...]:
+        """How far every search is, by query."""
 
     async def add_profiles(
         self,

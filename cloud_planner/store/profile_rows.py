@@ -53,6 +53,7 @@ def to_rows(
                     measured.wall_ms,
                     measured.output_bytes,
                     int(measured.cached),
+                    int(measured.hurried),
                 )
                 for measured in sample.operators
             )
@@ -71,7 +72,7 @@ def to_table(
     for key, sample_index, score_ratio in scores:
         by_key.setdefault(key, {})[sample_index] = score_ratio
     samples: dict[tuple[str, str], dict[int, list[OperatorSample]]] = {}
-    for device_class, key, sample_index, operator_id, cpu_ms, wall_ms, output_bytes, cached in times:
+    for device_class, key, sample_index, operator_id, cpu_ms, wall_ms, output_bytes, cached, hurried in times:
         samples.setdefault((device_class, key), {}).setdefault(sample_index, []).append(
             OperatorSample(
                 operator_id=OperatorId(operator_id),
@@ -79,6 +80,7 @@ def to_table(
                 wall_ms=wall_ms,
                 output_bytes=output_bytes,
                 cached=bool(cached),
+                hurried=bool(hurried),
             )
         )
     by_kind: dict[tuple[str, str, str], dict[OperatorId, int]] = {}

@@ -8,6 +8,7 @@ the connection.
 from __future__ import annotations
 
 import asyncio
+import json
 import sqlite3
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -25,8 +26,18 @@ from circinus.model.pipeline import ContentRef, PipelineId
 from circinus.model.profile import ConfigurationProfile, ProfileTable
 from circinus.model.query import Query, QueryId
 from circinus.v1 import planner_pb2, types_pb2
+from cloud_planner.core.search_terms import (
+    Attempt,
+)
 from cloud_planner.store import profile_rows
-from cloud_planner.store.port import GenerationRecord, PipelineRecord, RolloutPhase, TelemetryRecord, Windows
+from cloud_planner.store.port import (
+    GenerationRecord,
+    PipelineRecord,
+    RolloutPhase,
+    SearchRecord,
+    TelemetryRecord,
+    Windows,
+)
 
 
 def _moment(seconds: float) -> datetime:
@@ -197,7 +208,31 @@ class SqliteStore:
 
     async def remove_query(self, query_id: QueryId) -> None:
         """Removes a query."""
-        await self._write("DELETE FROM queries WHERE id = ?", (query_id,))
+        async with self._transaction():
+            await self._connection.execute("DELETE FROM queries WHERE id = ?", (query_id,))
+            await self._connection.execute("DELETE FROM searches WHERE query_id = ?", (query_id,))
+
+    async def put_search(self, record: SearchRecord) -> None:
+        """Keeps how far a query's search is."""
+        attempts = json.dumps([[attempt.configuration, attempt.start] for attempt in record.attempts])
+        state = record.state.SerializeToString(deterministic=True)
+        await self._write(
+            "INSERT OR REPLACE INTO searches VALUES (?, ?, ?, ?)",
+            (record.query_id, record.submitted_at.timestamp(), attempts, state),
+        )
+
+    async def searches(self) -> tuple[SearchRecord, ...]:
+        """How far every search is."""
+        rows = await self._read("SELECT query_id, submitted_at_s, attempts, state FROM searches ORDER BY query_id")
+        return tuple(
+            SearchRecord(
+                query_id=QueryId(row[0]),
+                submitted_at=_moment(row[1]),
+                attempts=tuple(Attempt(configuration=index, start=start) for index, start in json.loads(row[2])),
+                state=planner_pb2.SearchState.FromString(row[3]),
+            )
+            for row in rows
+        )
 
     async def add_profiles(
         self,
@@ -211,7 +246,7 @@ class SqliteStore:
         async with self._transaction():
             await self._connection.executemany("INSERT OR REPLACE INTO scores VALUES (?, ?, ?, ?, ?)", rows.scores)
             await self._connection.executemany(
-                "INSERT OR REPLACE INTO times VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows.times
+                "INSERT OR REPLACE INTO times VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows.times
             )
             await self._connection.executemany("INSERT OR REPLACE INTO sizes VALUES (?, ?, ?, ?, ?, ?, ?)", rows.sizes)
 
@@ -223,7 +258,7 @@ class SqliteStore:
             scores = await self._rows(f"SELECT configuration_key, sample_index, score_ratio FROM scores {where}", key)
             times = await self._rows(
                 "SELECT device_class, configuration_key, sample_index, operator_id, cpu_ms, wall_ms, output_bytes, "
-                f"cached FROM times {where}",
+                f"cached, hurried FROM times {where}",
                 key,
             )
             sizes = await self._rows(

@@ -25,7 +25,7 @@ from typing import TypeVar
 from circinus import payload
 from circinus.channel import MAX_BLOB_BYTES, MAX_PAYLOAD_BYTES
 from circinus.errors import CircinusError, CodeFailed, Internal, InvalidInput, TimedOut, Violation
-from circinus.model.pipeline import ContentSpec, Pipeline
+from circinus.model.pipeline import ContentSpec, Pipeline, configuration_key
 from circinus.operator import Sample, Source
 from circinus.v1 import types_pb2
 
@@ -213,6 +213,8 @@ def _make(folder: Path, name: str, count: int) -> bytes:
     maker = _Maker(folder=folder)
     source = maker.open(pipeline, content)
     sample_set = types_pb2.SampleSet(pipeline_id=pipeline.id, content=name)
+    if content.reference is not None:
+        sample_set.reference = configuration_key(content.reference)
     size_bytes = 0
     items = maker.calling("samples()", lambda: iter(source.samples()))
     for index in range(count):
@@ -223,6 +225,8 @@ def _make(folder: Path, name: str, count: int) -> bytes:
             if item is None:
                 raise maker.faulty(f"source {pipeline.source} ended after {index} samples; {count} are asked for")
             message.items.append(maker.message(what, item))
+            if content.reference is not None:
+                message.items[-1].ClearField("truth")
             size_bytes += message.items[-1].ByteSize()
             if size_bytes > MAX_BLOB_BYTES - 1024 * content.items:
                 raise maker.faulty(

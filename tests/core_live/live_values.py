@@ -11,9 +11,10 @@ from circinus.model.pipeline import (
     RegisteredPipeline,
     configuration_key,
 )
+from circinus.model.plan import Interval, OperatorPlan, Plan
 from circinus.model.profile import ConfigurationProfile, OperatorSample, ProfileTable, SampleResult
 from circinus.model.query import Query, Slo
-from cloud_planner.core.decompose import Fleet
+from cloud_planner.core.decompose import Choice, Fleet
 
 BUNDLE, ENVIRONMENT, CONTENT = "sha256:b", "sha256:e", "sha256:c"
 
@@ -126,6 +127,43 @@ def fleet(*devices, spec=None, tables=None, samples=4, **changes):
     found = registered(spec, samples=samples)
     known = table(found.pipeline, samples=samples) if tables is None else tables
     return Fleet(devices=devices, pipelines={"words": found}, tables={(BUNDLE, CONTENT): known}, **changes)
+
+
+def choices(spec=None, *, low=0.85, **changes):
+    """Every configuration of a pipeline as a choice."""
+    accuracy = Interval(value=0.9, low=low, high=0.95)
+    return tuple(
+        Choice(configuration=found, accuracy=accuracy, **changes) for found in (spec or pipeline()).configurations()
+    )
+
+
+def a_plan(query_id, configuration, *, item_goodput_per_s=2.0, **where):
+    """A plan with one replica of each operator; ``where``: operator -> device."""
+    return Plan(
+        query_id=query_id,
+        configuration=configuration,
+        operators=tuple(
+            OperatorPlan(
+                operator_id=name,
+                device_id=device_id,
+                replicas=1,
+                share_ratio=1.0,
+                cores=1.0,
+                accelerator_slots=0,
+                accelerator_memory_bytes=0,
+                memory_bytes=0,
+                batch=1,
+                service_ms=20.0,
+            )
+            for name, device_id in where.items()
+        ),
+        latency_ms=Interval(value=50.0, low=40.0, high=60.0),
+        latency_p50_ms=40.0,
+        accuracy_ratio=Interval(value=0.9, low=0.85, high=0.95),
+        cost_per_h=0.1,
+        slo_probability_ratio=1.0,
+        item_goodput_per_s=item_goodput_per_s,
+    )
 
 
 def query(query_id="q", *, source="camera", rate_per_s=2.0, **slo):

@@ -1,9 +1,11 @@
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from live_values import pipeline, profile
 
 from circinus.model.profile import ProfileTable
+from cloud_planner.core.precision import Guarantee, accuracy_interval
 from cloud_planner.core.profiles import accuracy, accuracy_prediction, prefix_key, times_of
 
 
@@ -81,7 +83,9 @@ def test_a_prediction_narrows_with_items_down_to_what_the_samples_allow():
     scores = {index: 0.8 + 0.02 * (index % 5) for index in range(24)}
     few, many = accuracy_prediction(scores, items=5), accuracy_prediction(scores, items=10_000)
     assert few.low < many.low < many.value < many.high < few.high
-    assert many.high - many.low < 0.03
+    known = accuracy_interval(np.array(list(scores.values())), 24, 0.05, Guarantee.POPULATION)
+    endless = accuracy_prediction(scores, items=10**9)
+    assert (endless.low, endless.high) == pytest.approx((known.low, known.high), abs=1e-4)
 
 
 def test_no_scores_are_refused():

@@ -13,6 +13,7 @@ from circinus.clock import SystemClock
 from circinus.model.device import Accelerator, Device, Environment, Link, Tier
 from circinus.model.plan import Interval, OperatorPlan, Plan, Selection, UnplacedQuery
 from circinus.v1 import control_pb2, control_pb2_grpc, planner_pb2, planner_pb2_grpc, types_pb2
+from cloud_planner.core.live_search import search_step
 from cloud_planner.core.needs import ProfilePolicy
 from cloud_planner.core.planning import PlanResult
 from cloud_planner.daemon import Settings, running
@@ -77,7 +78,7 @@ def settings(tmp_path, **changes):
     values = {
         "listen": "127.0.0.1:0",
         "state_dir": tmp_path / "state",
-        "profile_policy": ProfilePolicy(score_samples=3, time_samples=2),
+        "profile_policy": ProfilePolicy(time_samples=2),
         "loop_times": LoopTimes(debounce_s=0.01, tick_s=0.1),
         "rollout_times": RolloutTimes(failed_s=0.2, starting_s=60.0, drain_s=60.0, hold_s=0.0),
         "unseen_s": 60.0,
@@ -85,11 +86,26 @@ def settings(tmp_path, **changes):
     return Settings(**(values | changes))
 
 
-class FirstFit:
-    """Places each query's first good configuration, each operator on ``prefer`` if it can."""
+class Here:
+    """Steps of searches, in this process; ``tasks`` are those that were made."""
 
-    def __init__(self, prefer=""):
+    def __init__(self):
+        self.tasks = []
+
+    async def run(self, task):
+        self.tasks.append(task)
+        return await asyncio.to_thread(search_step, task)
+
+    async def close(self):
+        pass
+
+
+class FirstFit:
+    """Places each query's first good configuration, each operator on ``prefer`` if it can, the first on ``first``."""
+
+    def __init__(self, prefer="", first=""):
         self.prefer = prefer
+        self.first = first or prefer
         self.problems = []
         self.findings = ()
 
@@ -120,8 +136,9 @@ class FirstFit:
 
     def _plan(self, query, candidate):
         operators = []
-        for step in candidate.steps:
-            option = next((o for o in step.options if o.machine == self.prefer), step.options[0])
+        for number, step in enumerate(candidate.steps):
+            wanted = self.prefer if number else self.first
+            option = next((o for o in step.options if o.machine == wanted), step.options[0])
             operators.append(
                 OperatorPlan(
                     operator_id=step.operator_id,
@@ -174,6 +191,17 @@ def profile_parts(request):
             memory_bytes={"cut": 50 * 2**20, "read": 60 * 2**20},
             source_bytes=5000,
         )
+
+
+def measurements(requests):
+    """What is scored by requests: (configuration, sample index), as often as it is asked for."""
+    return [
+        (configuration.SerializeToString(deterministic=True), index)
+        for request in requests
+        if request.score
+        for configuration in request.configurations
+        for index in request.sample_indices
+    ]
 
 
 class FakeAgent:
@@ -291,6 +319,10 @@ class FakeAgent:
             await self.arrived.wait_for(found)
         return found()[0]
 
+    def asked(self):
+        """Every profile request so far."""
+        return [message.profile for message in self.received if message.WhichOneof("message") == "profile"]
+
     def count(self, kind):
         return sum(message.WhichOneof("message") == kind for message in self.received)
 
@@ -321,10 +353,10 @@ class People:
             )
         )
 
-    async def add_pipeline(self, text=PIPELINE):
+    async def add_pipeline(self, text=PIPELINE, samples=4):
         await self.upload(BUNDLE)
         await self.upload(SAMPLES)
-        content = planner_pb2.ContentRef(name="plain", digest=digest_of(SAMPLES), samples=4)
+        content = planner_pb2.ContentRef(name="plain", digest=digest_of(SAMPLES), samples=samples)
         return await self.stub.AddPipeline(
             planner_pb2.AddPipelineRequest(spec_yaml=text, bundle_digest=digest_of(BUNDLE), contents=[content])
         )
@@ -346,9 +378,11 @@ class People:
 
 
 @contextlib.asynccontextmanager
-async def serving(how, planning=None):
-    """A planner on real gRPC: a client of it, and its parts. Without a planning: the real solver."""
-    async with running(how, SystemClock(), planning) as (address, parts), People(address) as people:
+async def serving(how, planning=None, steps=None):
+    """A planner on real gRPC: a client of it, and its parts. Without a planning: the real solver and searches."""
+    if steps is None and planning is not None:
+        steps = Here()
+    async with running(how, SystemClock(), planning, steps) as (address, parts), People(address) as people:
         yield people, parts
 
 

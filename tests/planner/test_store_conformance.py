@@ -2,7 +2,9 @@
 
 import asyncio
 import sqlite3
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from importlib import resources
 
 import pytest
 from planner_fleet import device, fake_digest
@@ -13,11 +15,15 @@ from circinus.model.pipeline import ContentRef
 from circinus.model.profile import ConfigurationProfile, OperatorSample, SampleResult
 from circinus.model.query import Query, Slo
 from circinus.v1 import planner_pb2, types_pb2
+from cloud_planner.core.search_terms import (
+    Attempt,
+)
 from cloud_planner.store import (
     BlobStore,
     GenerationRecord,
     PipelineRecord,
     RolloutPhase,
+    SearchRecord,
     SqliteStore,
     TelemetryRecord,
 )
@@ -132,6 +138,31 @@ async def test_queries_are_added_all_or_none(store):
     assert [query.id for query in await store.queries()] == ["a"]
 
 
+def a_search(query_id, *, samples=3, attempts=()):
+    state = planner_pb2.SearchState(
+        phase=planner_pb2.SEARCH_PHASE_PROVISIONAL, samples_done=samples, operator_s=1.5, stopped="by hand"
+    )
+    state.history.add(samples_done=samples).at.FromDatetime(NOW)
+    return SearchRecord(query_id=query_id, submitted_at=NOW, attempts=attempts, state=state)
+
+
+async def test_a_search_comes_back_as_it_was_kept_last(store):
+    await store.put_queries([a_query("z"), a_query("a")])
+    await store.put_search(a_search("z"))
+    await store.put_search(a_search("a"))
+    later = a_search("z", samples=9, attempts=(Attempt(configuration=5, start=2), Attempt(configuration=1, start=8)))
+    await store.put_search(later)
+    assert await store.searches() == (a_search("a"), later)
+
+
+async def test_a_search_goes_with_its_query(store):
+    await store.put_queries([a_query("z"), a_query("a")])
+    await store.put_search(a_search("z"))
+    await store.put_search(a_search("a"))
+    await store.remove_query("z")
+    assert await store.searches() == (a_search("a"),)
+
+
 async def test_query_numbers_are_given_once(store):
     assert await store.name_queries(2) == 1
     assert await store.name_queries(1) == 3
@@ -151,6 +182,18 @@ async def test_profiles_add_up_sample_by_sample(store):
     assert table.times["fast"][0].configuration == {"cut.length": 1, "read.fast": True}
     empty = await store.profile_table(fake_digest("b"), fake_digest("other"))
     assert (empty.scores, empty.times) == ({}, {})
+
+
+async def test_hurried_times_stay_hurried_until_they_are_measured_at_leisure(store):
+    key = (fake_digest("b"), fake_digest("c"))
+    calm = a_profile(1, {0: 0.5})
+    (sample,) = calm.samples
+    operators = tuple(replace(one, hurried=True) for one in sample.operators)
+    hurried = replace(calm, samples=(replace(sample, operators=operators),))
+    await store.add_profiles(*key, "fast", [hurried])
+    assert (await store.profile_table(*key)).times["fast"] == (hurried,)
+    await store.add_profiles(*key, "fast", [calm])
+    assert (await store.profile_table(*key)).times["fast"] == (calm,)
 
 
 async def test_a_sample_measured_again_replaces_the_older_result(store):
@@ -240,6 +283,29 @@ async def test_what_was_written_is_there_after_reopening(tmp_path):
     await store.close()
     store = await SqliteStore.open(path)
     assert await store.newest_generation() == a_generation(1)
+    await store.close()
+
+
+async def test_a_store_of_before_there_were_searches_keeps_its_times_and_takes_searches(tmp_path):
+    path = tmp_path / "planner.sqlite3"
+    first = resources.files("cloud_planner.store").joinpath("migrations", "0001_first.sql").read_text()
+    row = (fake_digest("b"), fake_digest("c"), "fast", '{"cut.length":1}', 3, "cut", 9.0, 10.0, 7, 1)
+    with sqlite3.connect(path) as connection:
+        connection.executescript(first)
+        connection.execute(f"INSERT INTO times VALUES ({', '.join('?' * len(row))})", row)
+        connection.execute("PRAGMA user_version=1")
+    connection.close()
+    store = await SqliteStore.open(path)
+    (profile,) = (await store.profile_table(*row[:2])).times["fast"]
+    (sample,) = profile.samples
+    assert (sample.sample_index, sample.operators) == (
+        3,
+        (OperatorSample(operator_id="cut", cpu_ms=9.0, wall_ms=10.0, output_bytes=7, cached=True, hurried=False),),
+    )
+    await store.put_search(a_search("q"))
+    await store.close()
+    store = await SqliteStore.open(path)
+    assert await store.searches() == (a_search("q"),)
     await store.close()
 
 

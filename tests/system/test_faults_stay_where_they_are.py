@@ -67,7 +67,7 @@ async def entry_of(client, query_id):
 
 async def serving(client, *query_ids):
     states = {state.query.id: state for state in await client.queries()}
-    return all(states[query_id].serving for query_id in query_ids)
+    return all(states[query_id].serving and states[query_id].settled for query_id in query_ids)
 
 
 def workers(fleet, name):

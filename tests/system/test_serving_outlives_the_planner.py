@@ -33,8 +33,9 @@ async def until(condition, seconds=60.0):
 
 
 async def serving(client, wanted):
+    """The states once these queries are served and nothing more is measured for them."""
     states = {state.query.id: state for state in await client.queries()}
-    if all(query_id in states and states[query_id].serving for query_id in wanted):
+    if all(query_id in states and states[query_id].serving and states[query_id].settled for query_id in wanted):
         return states
     return None
 
@@ -46,8 +47,8 @@ async def test_main_job_and_planner_crash(fleet):
         await client.submit(
             (
                 a_query("cheap", latency_ms=400.0, accuracy_ratio=0.5),
-                a_query("right", latency_ms=80.0, accuracy_ratio=0.85),
-                a_query("impossible", latency_ms=5.0, accuracy_ratio=0.85),
+                a_query("right", latency_ms=80.0, accuracy_ratio=0.9),
+                a_query("impossible", latency_ms=5.0, accuracy_ratio=0.9),
             )
         )
         states = await until(lambda: serving(client, ("cheap", "right")))
@@ -55,6 +56,7 @@ async def test_main_job_and_planner_crash(fleet):
         assert states["right"].plan.configuration["read.size"] == "large"
         assert states["impossible"].plan is None
         assert "latency" in states["impossible"].reason
+        await until(lambda: idle(client))
         generation = (await client.status()).generation
         await until(lambda: answered(client, "right", 5))
         pids_before = worker_pids(fleet)
@@ -86,7 +88,7 @@ async def test_a_removed_query_stops_and_the_others_keep_their_processes(fleet):
     async with Client(fleet.planner_address) as client:
         await until(lambda: has_devices(client, 2))
         await client.add_pipeline(TOY)
-        await client.submit((a_query("stays", latency_ms=400.0), a_query("goes", latency_ms=80.0, accuracy_ratio=0.85)))
+        await client.submit((a_query("stays", latency_ms=400.0), a_query("goes", latency_ms=80.0, accuracy_ratio=0.9)))
         await until(lambda: serving(client, ("stays", "goes")))
         before = worker_pids(fleet)
         await client.remove_query("goes")
@@ -109,6 +111,10 @@ async def test_idle_agents_are_light(fleet):
 
 async def has_devices(client, count):
     return (await client.status()).devices_connected >= count
+
+
+async def idle(client):
+    return (await client.status()).activity == "idle"
 
 
 async def answered(client, query_id, count):

@@ -118,14 +118,16 @@ class Sample(_message.Message):
     def __init__(self, items: _Optional[_Iterable[_Union[Item, _Mapping]]] = ..., warmup: _Optional[int] = ...) -> None: ...
 
 class SampleSet(_message.Message):
-    __slots__ = ("pipeline_id", "content", "samples")
+    __slots__ = ("pipeline_id", "content", "samples", "reference")
     PIPELINE_ID_FIELD_NUMBER: _ClassVar[int]
     CONTENT_FIELD_NUMBER: _ClassVar[int]
     SAMPLES_FIELD_NUMBER: _ClassVar[int]
+    REFERENCE_FIELD_NUMBER: _ClassVar[int]
     pipeline_id: str
     content: str
     samples: _containers.RepeatedCompositeFieldContainer[Sample]
-    def __init__(self, pipeline_id: _Optional[str] = ..., content: _Optional[str] = ..., samples: _Optional[_Iterable[_Union[Sample, _Mapping]]] = ...) -> None: ...
+    reference: str
+    def __init__(self, pipeline_id: _Optional[str] = ..., content: _Optional[str] = ..., samples: _Optional[_Iterable[_Union[Sample, _Mapping]]] = ..., reference: _Optional[str] = ...) -> None: ...
 
 class Link(_message.Message):
     __slots__ = ("peer_device_id", "bandwidth_bit_per_s", "rtt_ms", "price_per_gb", "emulated")

@@ -1,0 +1,1 @@
+"""Planners that ours is compared with, on the same measured tables. PURE."""
