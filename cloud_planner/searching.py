@@ -49,6 +49,7 @@ class _Search:
     history: tuple[SearchStep, ...] = ()
     task: SearchTask | None = None
     result: SearchStepResult | None = None
+    agreement: bool = False
     asks: bool = False
     idle: bool = False
 
@@ -182,6 +183,8 @@ class Searching:
             if search is None:
                 search = _Search(submitted_at=self._clock.now(), submitted_s=self._clock.monotonic_s())
                 self._searches[query.id] = search
+            pipeline = self._catalog.pipelines[query.pipeline_id].pipeline
+            search.agreement = pipeline.content(query.content).reference is not None
             circumstances = self._surroundings.circumstances(self._profiling.failures)
             fleet = await self._fleet(query)
             try:
@@ -282,16 +285,11 @@ class Searching:
 
     def _state(self, query_id: QueryId, search: _Search) -> SearchState:
         result, spent = search.result, search.spent
-        query = next((one for one in self._catalog.queries if one.id == query_id), None)
-        agreement = False
-        if query is not None:
-            pipeline = self._catalog.pipelines[query.pipeline_id].pipeline
-            agreement = pipeline.content(query.content).reference is not None
         if result is None:
             return SearchState(
                 phase=SearchPhase.UNKNOWN,
                 finished=search.idle,
-                agreement=agreement,
+                agreement=search.agreement,
                 samples_done=spent.samples,
                 operator_s=spent.operator_s,
                 profile_cost=spent.cost,
@@ -304,7 +302,7 @@ class Searching:
             configuration=result.configuration,
             probability_ratio=min(1.0, max(0.0, result.probability_ratio)),
             accuracy_ratio=result.accuracy,
-            agreement=agreement,
+            agreement=search.agreement,
             cost_per_h=result.cost_per_h,
             samples_done=spent.samples,
             operator_s=spent.operator_s,

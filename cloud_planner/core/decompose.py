@@ -30,7 +30,7 @@ from circinus.model.profile import ProfileTable
 from circinus.model.query import Query, QueryId, Slo
 from cloud_planner.core.believed_times import believed_times, relative_error
 from cloud_planner.core.problem import Candidate, Delay, Machine, Option, Problem, QueryProblem, Step, Wire
-from cloud_planner.core.profiles import ClassStatistics, ServiceStatistics
+from cloud_planner.core.profiles import ClassStatistics, ServiceStatistics, stage_correlation_ratio
 
 #: Core shares that a replica may have.
 CORE_SHARES: Final = (0.25, 0.5, 1.0)
@@ -250,7 +250,15 @@ def _query_problem(
         if key not in statistics:
             statistics[key] = content_statistics(fleet, query)
         usable = usable_devices(devices, query, registered)
-        made = [_candidate(registered, choice, statistics[key], usable, query) for choice in choices]
+        table = fleet.tables.get(key)
+        profiles = [profile for ones in (table.times.values() if table is not None else ()) for profile in ones]
+        made = [
+            replace(
+                _candidate(registered, choice, statistics[key], usable, query),
+                stage_correlation_ratio=stage_correlation_ratio(profiles, choice.configuration),
+            )
+            for choice in choices
+        ]
         candidates = tuple(one for one in made if all(step.options for step in one.steps))
     if not impossible and not candidates:
         impossible = f"no configuration of {query.pipeline_id} is known to meet its SLO on {query.content}"

@@ -2,17 +2,13 @@
 
 What an operator's time and output depend on is its own knobs and those of its ancestors (its *prefix*), so samples
 of all configurations with equal prefixes are measurements of one thing; a sample that was taken from the profiler's
-cache repeats another one's figures and counts once. The correlation between the stages of one item (a hard page is
-slow everywhere) is not modelled: stages are taken as independent, which makes tails a little short.
-
-Accuracy is bounded from below by Student's t at level 0.05 / (number of configurations): the bound that a plan is
-held to must survive that the best of many is picked (Bonferroni). The deviation is never taken below 1 / (2n): n equal
-scores say that failures are rare, not that there are none.
+cache repeats another one's figures and counts once. A hard page is slow everywhere: how far the stages of one item go
+together is read off the samples that went through all of them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import hypot, sqrt
 from typing import Final
@@ -26,8 +22,8 @@ from circinus.model.plan import Interval
 from circinus.model.profile import ConfigurationProfile, ProfileTable
 from cloud_planner.core.precision import Guarantee, accuracy_interval
 
-#: Chance, over all configurations of a table, that some lower bound on accuracy is above the truth.
-ACCURACY_LEVEL: Final = 0.05
+#: How far stages go together is not said of fewer samples.
+LEAST_CORRELATED: Final = 12
 #: How often a predicted interval is to hold.
 PREDICTED_RATIO: Final = 0.95
 #: A class is compared with another one only over so many samples that both measured.
@@ -49,16 +45,6 @@ class ServiceStatistics:
     accelerator_memory_bytes: int = 0
     error_ratio: float = 0.0
     believed: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AccuracyStatistics:
-    """The scores of one configuration on one content; ``bounds`` hold simultaneously over all configurations."""
-
-    mean_ratio: float
-    deviation_ratio: float
-    samples: int
-    bounds: Interval
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -176,27 +162,30 @@ def times_of(table: ProfileTable, pipeline: Pipeline) -> dict[DeviceClass, Class
     }
 
 
-def accuracy(scores: Mapping[int, float], *, configurations: int) -> AccuracyStatistics:
-    """A configuration's accuracy from its scores by sample, bounded for the best of so many configurations.
+def stage_correlation_ratio(profiles: Sequence[ConfigurationProfile], configuration: Configuration) -> float:
+    """How far the stages of an item go together, 0..1: the one correlation with which their variances give the sum's.
 
-    One sample alone bounds nothing: its interval is [0, 1].
-
-    Raises:
-        ValueError: there are no scores.
+    From the class that took the most samples of the configuration; 0 where fewer than ``LEAST_CORRELATED`` did.
     """
-    if not scores:
-        raise ValueError("a configuration without scores has no accuracy")
-    mean, variance = _score_moments(scores)
-    low, high = 0.0, 1.0
-    if len(scores) > 1:
-        half = _t(1.0 - ACCURACY_LEVEL / max(1, configurations), len(scores) - 1) * sqrt(variance / len(scores))
-        low, high = max(0.0, mean - half), min(1.0, mean + half)
-    return AccuracyStatistics(
-        mean_ratio=mean,
-        deviation_ratio=sqrt(variance),
-        samples=len(scores),
-        bounds=Interval(value=mean, low=min(low, mean), high=max(high, mean)),
-    )
+    key = configuration_key(configuration)
+    best: list[list[float]] = []
+    for profile in profiles:
+        if configuration_key(profile.configuration) != key:
+            continue
+        count = max((len(sample.operators) for sample in profile.samples), default=0)
+        rows = [
+            [one.wall_ms for one in sample.operators] for sample in profile.samples if len(sample.operators) == count
+        ]
+        best = max(best, rows, key=len)
+    if len(best) < LEAST_CORRELATED:
+        return 0.0
+    times = np.array(best)
+    variance = times.var(axis=0, ddof=1)
+    apart = float(variance.sum())
+    together = float(np.sqrt(variance).sum() ** 2)
+    if together - apart <= 1e-9:
+        return 0.0
+    return float(np.clip((times.sum(axis=1).var(ddof=1) - apart) / (together - apart), 0.0, 1.0))
 
 
 def accuracy_prediction(scores: Mapping[int, float], *, items: int) -> Interval:

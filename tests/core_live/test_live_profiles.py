@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -6,7 +8,7 @@ from live_values import pipeline, profile
 
 from circinus.model.profile import ProfileTable
 from cloud_planner.core.precision import Guarantee, accuracy_interval
-from cloud_planner.core.profiles import accuracy, accuracy_prediction, prefix_key, times_of
+from cloud_planner.core.profiles import accuracy_prediction, prefix_key, stage_correlation_ratio, times_of
 
 
 def table(**times):
@@ -53,9 +55,6 @@ def test_two_shared_samples_are_too_few_to_compare_classes_by():
 
 
 def test_equal_scores_do_not_make_certain():
-    found = accuracy(dict.fromkeys(range(24), 1.0), configurations=24).bounds
-    assert found.value == found.high == 1.0
-    assert 0.97 < found.low < 0.99
     assert accuracy_prediction(dict.fromkeys(range(24), 1.0), items=50).low < 1.0
 
 
@@ -63,20 +62,6 @@ def test_a_prefix_leaves_out_what_comes_later():
     spec = pipeline()
     assert prefix_key(spec, "cut", {"cut.length": 1, "read.fast": True}) == '{"cut.length":1}'
     assert prefix_key(spec, "read", {"cut.length": 1, "read.fast": True}) == '{"cut.length":1,"read.fast":true}'
-
-
-def test_the_lower_bound_widens_with_the_number_of_configurations():
-    scores = {0: 0.5, 1: 0.9, 2: 1.0, 3: 0.8}
-    one, many = accuracy(scores, configurations=1), accuracy(scores, configurations=50)
-    assert one.mean_ratio == many.mean_ratio == pytest.approx(0.8)
-    assert many.bounds.low < one.bounds.low < 0.8
-    # Student's t by hand: 0.8 - 2.353363 x 0.2160247 / 2.
-    assert one.bounds.low == pytest.approx(0.5458, abs=1e-4)
-
-
-def test_one_score_bounds_nothing():
-    assert accuracy({0: 0.7}, configurations=3).bounds.low == 0.0
-    assert accuracy({0: 0.7}, configurations=3).bounds.high == 1.0
 
 
 def test_a_prediction_narrows_with_items_down_to_what_the_samples_allow():
@@ -89,8 +74,8 @@ def test_a_prediction_narrows_with_items_down_to_what_the_samples_allow():
 
 
 def test_no_scores_are_refused():
-    with pytest.raises(ValueError, match="no accuracy"):
-        accuracy({}, configurations=1)
+    with pytest.raises(ValueError, match="there are 0 scores"):
+        accuracy_prediction({}, items=5)
     with pytest.raises(ValueError, match="0 items"):
         accuracy_prediction({0: 0.5}, items=0)
 
@@ -98,5 +83,17 @@ def test_no_scores_are_refused():
 @given(st.lists(st.floats(0.0, 1.0), min_size=1, max_size=30), st.integers(1, 2000), st.integers(1, 1000))
 def test_bounds_hold_their_mean_and_stay_ratios(values, configurations, items):
     scores = dict(enumerate(values))
-    for found in (accuracy(scores, configurations=configurations).bounds, accuracy_prediction(scores, items=items)):
-        assert 0.0 <= found.low <= found.value <= found.high <= 1.0 + 1e-9
+    found = accuracy_prediction(scores, items=items)
+    assert 0.0 <= found.low <= found.value <= found.high <= 1.0 + 1e-9
+
+
+def test_stages_that_are_slow_together_are_correlated():
+    setting = {"cut.length": 1, "read.fast": False}
+    hard = profile(setting, {index: (None, {"cut": 1.0 + index, "read": 10.0 + 10.0 * index}) for index in range(12)})
+    apart = profile(
+        setting, {index: (None, {"cut": 1.0 + index % 2, "read": 10.0 + index // 2 % 2}) for index in range(12)}
+    )
+    assert stage_correlation_ratio([hard], setting) == pytest.approx(1.0)
+    assert stage_correlation_ratio([apart], setting) == pytest.approx(0.0, abs=0.2)
+    assert stage_correlation_ratio([replace(hard, samples=hard.samples[:11])], setting) == 0.0
+    assert stage_correlation_ratio([hard], {"cut.length": 2, "read.fast": False}) == 0.0
