@@ -19,8 +19,7 @@ from circinus.errors import Internal, TimedOut
 from circinus.events import warning
 from circinus.model.device import Digest
 from circinus.model.profile import ProfileTable
-from cloud_planner.core.decompose import StatisticsMemo
-from cloud_planner.core.live_search import SearchStepResult, SearchTask
+from cloud_planner.core.live_search import SearchStepResult, SearchTask, StepMemo
 from cloud_planner.core.planning import PlanResult
 from cloud_planner.core.problem import Problem
 
@@ -77,7 +76,7 @@ class _Known:
     """What the process that makes search steps keeps from one to the next."""
 
     tables: dict[TableKey, ProfileTable] = field(default_factory=dict)
-    memo: StatisticsMemo = field(default_factory=dict)
+    memo: StepMemo = field(default_factory=StepMemo)
 
 
 _KNOWN = _Known()

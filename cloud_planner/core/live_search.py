@@ -15,7 +15,7 @@ from typing import Final
 import numpy as np
 from scipy.special import ndtr
 
-from circinus.model.device import DeviceClass
+from circinus.model.device import DeviceClass, Digest
 from circinus.model.pipeline import Configuration, ContentRef, RegisteredPipeline, configuration_key
 from circinus.model.plan import Interval
 from circinus.model.profile import ProfileTable
@@ -192,15 +192,24 @@ class _LiveSearch(CandidateSearch):
         return float(samples[0] * prospects.sample_s[chosen])
 
 
-def search_step(task: SearchTask, memo: StatisticsMemo | None = None) -> SearchStepResult:
+@dataclass(slots=True)
+class StepMemo:
+    """What steps may keep for later ones; all of it follows from tables and pipelines, and is made again without."""
+
+    statistics: StatisticsMemo = field(default_factory=dict)
+    models: dict[Digest, KnobModel] = field(default_factory=dict)
+    means: dict[tuple[Digest, Digest], tuple[ProfileTable, Array]] = field(default_factory=dict)
+
+
+def search_step(task: SearchTask, memo: StepMemo | None = None) -> SearchStepResult:
     """What is known of a query's configurations now, and what to measure next."""
-    return _Step(task, {} if memo is None else memo).result()
+    return _Step(task, StepMemo() if memo is None else memo).result()
 
 
 class _Step:
     """One step; holds what its parts share."""
 
-    def __init__(self, task: SearchTask, memo: StatisticsMemo) -> None:
+    def __init__(self, task: SearchTask, memo: StepMemo) -> None:
         self.task, self.query, self.memo = task, task.query, memo
         self.registered: RegisteredPipeline = task.fleet.pipelines[task.query.pipeline_id]
         pipeline = self.registered.pipeline
@@ -215,13 +224,7 @@ class _Step:
             for other in self.registered.contents
             if other.digest != self.content.digest and (self.registered.bundle_digest, other.digest) in tables
         ]
-        monotone = {
-            f"{operator.id}.{knob.name}": True
-            for operator in pipeline.operators
-            for knob in operator.knobs
-            if knob.monotone
-        }
-        self.model = KnobModel(self.configurations, monotone=monotone)
+        self.model = self._model()
         self.failed = np.array([at for at, key in enumerate(self.keys) if key in task.failed], dtype=np.intp)
         self.search = _LiveSearch(
             self.model,
@@ -243,14 +246,31 @@ class _Step:
             found.append(known[index])
         return np.array(found)
 
+    def _model(self) -> KnobModel:
+        models, bundle = self.memo.models, self.registered.bundle_digest
+        if bundle not in models:
+            monotone = {
+                f"{operator.id}.{knob.name}": True
+                for operator in self.registered.pipeline.operators
+                for knob in operator.knobs
+                if knob.monotone
+            }
+            models[bundle] = KnobModel(self.configurations, monotone=monotone)
+        return models[bundle]
+
     def _neighbours(self) -> tuple[Neighbour, ...]:
         known: dict[str, Array] = {}
         for content, table in self.others:
-            order = sample_order(content)
-            scores = [self._scores(table, key, order) for key in self.keys]
-            if any(len(one) for one in scores):
+            place = (self.registered.bundle_digest, content.digest)
+            kept = self.memo.means.get(place)
+            if kept is None or kept[0] is not table:
+                order = sample_order(content)
+                scores = [self._scores(table, key, order) for key in self.keys]
+                if not any(len(one) for one in scores):
+                    continue
                 search = CandidateSearch(self.model, pool=content.samples, bound_ratio=0.5, scores=scores)
-                known[content.digest] = search.believed_mean()
+                kept = self.memo.means[place] = (table, search.believed_mean())
+            known[content.digest] = kept[1]
         return neighbours_of(self.content.digest, known)
 
     def result(self) -> SearchStepResult:
@@ -332,7 +352,7 @@ class _Step:
         )
 
     def _statistics(self) -> dict[DeviceClass, ClassStatistics]:
-        return content_statistics(self.task.fleet, self.query, self.memo)
+        return content_statistics(self.task.fleet, self.query, self.memo.statistics)
 
     def _memory_known(self, index: int, statistics: Mapping[DeviceClass, ClassStatistics]) -> bool:
         pipeline, configuration = self.registered.pipeline, self.configurations[index]
