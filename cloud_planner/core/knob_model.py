@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations
 from math import log, pi, sqrt
 from typing import Final
 
@@ -66,8 +65,10 @@ class KnobModel:
         parts = _correlations(configurations)
         ones = np.ones((self.count, self.count))
         self._main = sum(parts, np.zeros_like(ones)) / max(1, len(parts))
-        pairs = [one * other for one, other in combinations(parts, 2)]
-        self._pair = sum(pairs, np.zeros_like(ones)) / max(1, len(pairs))
+        # All pairs at once: the square of the sum is each one's square and twice every product.
+        total = sum(parts, np.zeros_like(ones))
+        squares = sum((part**2 for part in parts), np.zeros_like(ones))
+        self._pair = (total**2 - squares) / max(1, len(parts) * (len(parts) - 1))
         self._covariances: dict[KnobScales, Array] = {}
 
     def spread(self) -> tuple[int, ...]:
