@@ -23,7 +23,7 @@ from circinus.local_fleet import LocalFleet
 from circinus.model.device import DeviceId
 from circinus.model.plan import Interval, Plan
 from circinus.model.search import SearchPhase
-from circinus.spec.folder import read_text
+from circinus.spec.folder import load_pipeline, read_text
 from circinus.spec.queries import parse_queries
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -32,7 +32,9 @@ EXAMPLES = ROOT / "examples"
 MAX_HOST_CORES = 1.2
 #: A plan's goodput and the measured one may differ by this much.
 GOODPUT_TOLERANCE_RATIO = 0.10
+#: An interval for the mean of fifty scores is no wider than this on each side; fewer scores say less.
 MAX_HALF_WIDTH_RATIO = 0.08
+SCORES = 50
 WINDOW_S = 2.0
 #: A new query on a known pipeline: when it has its first choice, and when a certified one, on new and on known content.
 PROVISIONAL_S = 5.0
@@ -144,8 +146,11 @@ def joint(predicted: Interval, count: int) -> Interval:
     )
 
 
-async def hold_against_plan(client: Client, since: datetime) -> bool:
+async def hold_against_plan(client: Client, folder: Path, since: datetime) -> bool:
     """Prints predicted against observed for each query; True if every promise was kept."""
+    # The items of a clip have one score.
+    clips = {content.name: content.clip for content in load_pipeline(folder).contents}
+    contents = {state.query.id: state.query.content for state in await client.queries()}
     kept = True
     entries = await client.ledger(since)
     say("  accuracy intervals are such that all of them hold with 95%")
@@ -159,7 +164,9 @@ async def hold_against_plan(client: Client, since: datetime) -> bool:
         if predicted is not None and accuracy is not None:
             half_width = (predicted.high - predicted.low) / 2
             predicted = joint(predicted, len(entries))
-            accuracy_kept = predicted.low <= accuracy <= predicted.high and half_width <= MAX_HALF_WIDTH_RATIO
+            scores = max(1, entry.scored // clips[contents[entry.query_id]])
+            widest = MAX_HALF_WIDTH_RATIO * max(1.0, SCORES / scores) ** 0.5
+            accuracy_kept = predicted.low <= accuracy <= predicted.high and half_width <= widest
             line += f"; accuracy {accuracy:.3f} in [{predicted.low:.3f}, {predicted.high:.3f}] for {entry.scored} items"
         say(line + f": {'kept' if goodput_kept and accuracy_kept else 'MISSED'}")
         kept = kept and goodput_kept and accuracy_kept
@@ -251,7 +258,7 @@ async def steps(fleet: LocalFleet, folder: Path, seconds: float, keep: bool, sto
         await asyncio.sleep(seconds + WINDOW_S)
         await circinus(planner, "query", "ls", allowed=(0, 3))
         await circinus(planner, "ledger", "--since", since.isoformat())
-        kept = await hold_against_plan(client, since)
+        kept = await hold_against_plan(client, folder, since)
 
         if (folder / "later.yaml").is_file():
             heading("Later queries: one on new content, one on known content")
