@@ -178,7 +178,8 @@ class Searching:
         self._surroundings.ask_for_environments()
         self._note_charges()
         asks: list[tuple[tuple[int, float], ProfileNeed]] = []
-        for query in queries:
+        # Who waits for a first word doesn't wait for the others' next one.
+        for query in sorted(queries, key=lambda query: query.id in self._searches):
             search = self._searches.get(query.id)
             if search is None:
                 search = _Search(submitted_at=self._clock.now(), submitted_s=self._clock.monotonic_s())
