@@ -53,7 +53,7 @@ class Plan:
     part: str = PROFILING
 
 
-QUICK = Plan(name="quick", seeds=(1, 2, 3), queries=60, curve_queries=20, similarities=(0.9,), thin=3)
+QUICK = Plan(name="quick", seeds=(1, 2, 3), queries=60, curve_queries=15, similarities=(0.9,), thin=3)
 FULL = Plan(name="full", seeds=tuple(range(1, 11)), queries=300, curve_queries=30, similarities=(0.5, 0.9))
 TUNE = Plan(name="tune", seeds=(1, 2), queries=0, curve_queries=30, part=VALIDATION)
 
