@@ -83,10 +83,10 @@ def proven_choice(
     if not priors:
         priors = [plan.estimate(np.array([one.mean() if len(one) else 0.0 for one in certifier.scores]))]
     while True:
-        belief = believe(task, certifier.scores, priors, bound_of(task))
+        belief = believe(task, certifier.scores, priors)
         cost, possible = task.book.costs()
         limit = certifier.limit_per_h(cost, possible)
-        chance = belief.meets_ratio * possible
+        chance = belief.meets_ratio(bound_of(task)) * possible
         left = np.flatnonzero(certifier.open & (cost < limit) & (chance >= least_ratio))
         likely = left[chance[left] >= 0.5]
         if not len(left) or (not len(likely) and np.isfinite(limit)):

@@ -11,10 +11,8 @@ import numpy as np
 from cloud_planner.baselines.operator_profile import Variants
 from cloud_planner.baselines.task import REFUSED, Found, Task
 from cloud_planner.core.estimate import Array
-from cloud_planner.core.precision import Guarantee, attempt_level, log_counter_evidence, log_evidence
-from cloud_planner.core.search_terms import (
-    Attempt,
-)
+from cloud_planner.core.precision import Certification
+from cloud_planner.core.search_terms import Attempt, starts_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -73,7 +71,10 @@ class Certifier:
         least_batch: int = 2,
         most_batch: int = 24,
     ) -> None:
-        self.task, self.level, self.miss_level = task, level, miss_level
+        self.task, self.miss_level = task, miss_level
+        self._test = Certification(
+            bound_ratio=bound_of(task), pool=task.meter.pool, count=task.meter.count, level=level
+        )
         self.least_batch, self.most_batch = least_batch, most_batch
         self.attempts: list[Attempt] = []
         self.scores: list[Array] = [task.meter.known_scores(index) for index in range(task.meter.count)]
@@ -97,9 +98,10 @@ class Certifier:
         """(configurations,): whose accuracy is not decided."""
         return ~(self.met | self.missed)
 
-    def next_level(self) -> float:
-        """The level at which the next attempt would be tested."""
-        return attempt_level(self.level / 2.0, len(self.attempts) + 1)
+    @property
+    def needed(self) -> float:
+        """The log evidence that would prove the bound in the next attempt."""
+        return self._test.next_threshold(len(self.attempts))
 
     def measure(self, configuration: int, count: int) -> None:
         """Sees to it that so many samples of a configuration are known."""
@@ -160,15 +162,10 @@ class Certifier:
         return cheapest(self.task, (int(index) for index in np.flatnonzero(self.met)))
 
     def _judge(self, index: int) -> None:
-        bound, pool, scores = self.task.slo.accuracy_ratio, self.task.meter.pool, self.scores[index]
-        if bound is None:
+        scores, pool = self.scores[index], self.task.meter.pool
+        if self.task.slo.accuracy_ratio is None:
             return
-        needed = log(2.0 * len(self.met) / self.level)
-        met = log_evidence(scores, bound, pool, Guarantee.POOL) >= needed
-        for number, attempt in enumerate(self.attempts, start=1):
-            if attempt.configuration == index and not met:
-                fresh = log_evidence(scores, bound, pool, Guarantee.POOL, start=attempt.start)
-                met = fresh >= -log(attempt_level(self.level / 2.0, number))
-        against = log_counter_evidence(scores, bound, pool, Guarantee.POOL)
+        met = self._test.proves(scores, starts_of(self.attempts, index))
         self.met[index] = met
+        against = self._test.counter_evidence(scores)
         self.missed[index] = not met and (against >= -log(self.miss_level) or len(scores) >= pool)

@@ -10,22 +10,21 @@ our beliefs, test, stopping rule and sharing.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import inf, log, pi, sqrt
+from math import inf, pi, sqrt
 from typing import Final
 
 import numpy as np
 from scipy.special import ndtr
 
 from cloud_planner.baselines.accuracy_beliefs import (
-    Accuracies,
     believe,
     keep_content,
     other_contents,
-    spread_of,
 )
 from cloud_planner.baselines.plan_space import Scored
 from cloud_planner.baselines.task import Found, Task
 from cloud_planner.baselines.verdict import SLACK, Certifier, bound_of, cheapest, mean_score, sample_count
+from cloud_planner.core.accuracy_mixture import Mixture, samples_to_prove, score_variance
 from cloud_planner.core.estimate import Array
 from cloud_planner.core.knob_model import KnobScales
 
@@ -171,20 +170,20 @@ class ReinforcedVulcan:
         certifier = Certifier(task, level=self.level, miss_level=self.level / (2.0 * task.meter.count))
         priors = other_contents(task, _MEMORY) if self.shares else []
         while True:
-            belief = believe(task, certifier.scores, priors, bound_of(task))
+            belief = believe(task, certifier.scores, priors)
             index = self._next(task, certifier, belief)
             if index is None:
                 break
-            certifier.advance(index, likely=bool(belief.meets_ratio[index] >= 0.5))
+            certifier.advance(index, likely=bool(belief.meets_ratio(bound_of(task))[index] >= 0.5))
         if self.shares:
             keep_content(task, _MEMORY, belief.mean)
         return certifier.answer()
 
-    def _next(self, task: Task, certifier: Certifier, belief: Accuracies) -> int | None:
+    def _next(self, task: Task, certifier: Certifier, belief: Mixture) -> int | None:
         """What to take the next batch of; None: nothing is worth it."""
         cost, possible = task.book.costs()
         finite = np.isfinite(cost)
-        chance = belief.meets_ratio * possible
+        chance = belief.meets_ratio(bound_of(task)) * possible
         limit = certifier.limit_per_h(cost, possible)
         least = self.drop_ratio if limit < inf else self.last_ratio
         open_ = np.flatnonzero(finite & certifier.open & (cost < limit * (1.0 - 1e-9)) & (chance >= least))
@@ -199,17 +198,13 @@ class ReinforcedVulcan:
         return int(open_[int(np.argmax(saving / np.maximum(seconds, 1e-9)))])
 
 
-def _samples_to_prove(certifier: Certifier, belief: Accuracies, indices: np.ndarray) -> Array:
-    """About how many more samples certify each, if it does meet the bound (as in core/search.py)."""
-    bound = bound_of(certifier.task)
-    needed = -log(certifier.next_level())
-    mean, deviation = belief.mean[indices], belief.deviation[indices]
-    z = (mean - bound) / deviation
-    above = deviation * (z + np.exp(-0.5 * z * z) / sqrt(2.0 * pi) / np.maximum(ndtr(z), 1e-9))
-    variance = np.array([spread_of(certifier.scores[int(index)]) for index in indices])
-    growth = 0.5 * above * above / (variance + above * above)
-    left = certifier.task.meter.pool - certifier.counts[indices]
-    return np.asarray(np.minimum(left, np.maximum(1.0, needed / growth)))
+def _samples_to_prove(certifier: Certifier, belief: Mixture, indices: np.ndarray) -> Array:
+    """About how many more samples certify each, if it does meet the bound."""
+    variance = np.array([score_variance(certifier.scores[int(index)]) for index in indices])
+    wanted = samples_to_prove(
+        belief.mean[indices], belief.deviation[indices], variance, bound_of(certifier.task), certifier.needed
+    )
+    return np.asarray(np.minimum(certifier.task.meter.pool - certifier.counts[indices], wanted))
 
 
 def settings() -> tuple[Vulcan, ...]:

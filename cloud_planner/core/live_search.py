@@ -33,11 +33,10 @@ from cloud_planner.core.decompose import (
 from cloud_planner.core.knob_model import KnobModel
 from cloud_planner.core.least_cost import least_costs
 from cloud_planner.core.network import Network
-from cloud_planner.core.precision import Array, accuracy_interval
+from cloud_planner.core.precision import Array
 from cloud_planner.core.profiles import ClassStatistics
 from cloud_planner.core.search import CandidateSearch
 from cloud_planner.core.search_terms import (
-    PLANNED_RATIO,
     Answer,
     Attempt,
     Neighbour,
@@ -134,64 +133,6 @@ def over_budget(query: Query, spent: Spent) -> str:
     return ""
 
 
-class _LiveSearch(CandidateSearch):
-    """The search with what a running fleet wants to know of it, too."""
-
-    def certified(self, prospects: Prospects) -> list[int]:
-        """The certified configurations that have a plan, cheapest first."""
-        planned = np.isfinite(prospects.cost_per_h) & (prospects.possible_ratio >= PLANNED_RATIO)
-        there = np.flatnonzero(planned if self.bound_ratio is None else planned & self._certified)
-        return [int(at) for at in there[np.argsort(prospects.cost_per_h[there], kind="stable")]]
-
-    def certified_interval(self, index: int) -> Interval:
-        """A certified configuration's accuracy: what was proven is part of it."""
-        level = self.policy.level / self.model.count
-        interval = accuracy_interval(self.scores[index], self.pool, level, self.policy.guarantee)
-        if self.bound_ratio is None:
-            return interval
-        low = max(interval.low, min(self.bound_ratio, interval.high))
-        return Interval(value=max(interval.value, low), low=low, high=max(interval.high, low))
-
-    def interval(self, index: int) -> Interval:
-        """A configuration's accuracy with its interval, whatever was looked at before."""
-        return accuracy_interval(
-            self.scores[index], self.pool, self.policy.level / self.model.count, self.policy.guarantee
-        )
-
-    def meets_ratio(self, index: int, prospects: Prospects) -> float:
-        """The probability that a configuration meets the bound on accuracy."""
-        return float(np.clip(self._beliefs(prospects).meets[index], 0.0, 1.0))
-
-    def nearest(self, prospects: Prospects, most: int) -> list[tuple[int, Interval]]:
-        """The configurations that are likeliest to be accurate enough, those that rather are as if it were proven."""
-        belief = self._beliefs(prospects)
-        bound = self.bound_ratio or 0.0
-        found = []
-        for at in np.lexsort((-belief.mean, -np.round(belief.meets, 2)))[:most]:
-            interval = self.interval(int(at))
-            value = float(np.clip(belief.mean[at], 0.0, 1.0))
-            low = bound if belief.meets[at] >= 0.5 else min(interval.low, value)
-            value = max(value, low)
-            found.append((int(at), Interval(value=value, low=low, high=max(interval.high, value))))
-        return found
-
-    def candidates_left(self, prospects: Prospects) -> int:
-        """How many configurations may still turn out best."""
-        best = self.best(prospects)
-        limit = np.inf if best is None else prospects.cost_per_h[best]
-        chance = self._beliefs(prospects).meets * prospects.possible_ratio
-        floor = self.policy.refuse_ratio if best is None else self.policy.drop_ratio
-        return int(np.sum(np.isfinite(prospects.cost_per_h) & (prospects.cost_per_h < limit) & (chance >= floor)))
-
-    def eta_s(self, prospects: Prospects) -> float | None:
-        """About how many profile seconds are left until the configuration that is looked at is decided."""
-        chosen = self._next(prospects)
-        if chosen is None:
-            return None
-        samples = self._samples_to_prove(np.array([chosen]), self._beliefs(prospects))
-        return float(samples[0] * prospects.sample_s[chosen])
-
-
 @dataclass(slots=True)
 class StepMemo:
     """What steps may keep for later ones; all of it follows from tables and pipelines, and is made again without."""
@@ -226,7 +167,7 @@ class _Step:
         ]
         self.model = self._model()
         self.failed = np.array([at for at, key in enumerate(self.keys) if key in task.failed], dtype=np.intp)
-        self.search = _LiveSearch(
+        self.search = CandidateSearch(
             self.model,
             pool=self.content.samples,
             bound_ratio=task.query.slo.accuracy_ratio,
@@ -430,8 +371,7 @@ class _Step:
         """What to serve on belief: what is served already, as long as it rather meets the bound than not."""
         if self.task.chosen in self.keys:
             chosen = self.keys.index(self.task.chosen)
-            planned = np.isfinite(prospects.cost_per_h[chosen]) and prospects.possible_ratio[chosen] >= PLANNED_RATIO
-            if planned and self.search.meets_ratio(chosen, prospects) >= 0.5:
+            if prospects.planned[chosen] and self.search.meets_ratio(chosen, prospects) >= 0.5:
                 return chosen
         return answer.configuration
 

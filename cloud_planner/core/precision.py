@@ -15,6 +15,8 @@ not the end of doubt.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import dataclass
 from math import inf, log
 from typing import Final
 
@@ -117,6 +119,45 @@ def _lowest(scores: Array, mean: float, pool: int, guarantee: Guarantee, thresho
             return float(bounds[-1])
         low, high = float(bounds[last]), float(bounds[last + 1])
     return low
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Certification:
+    """How configurations of one query are certified: at ``level`` in all, whichever of ``count`` is picked.
+
+    Half of the level goes to a test over all samples of each configuration, half to attempts: tests on the samples
+    after a start, the k-th at ``attempt_level``. Without ``attempts`` all of it goes to the first.
+    """
+
+    bound_ratio: float
+    pool: int
+    count: int
+    level: float
+    guarantee: Guarantee = Guarantee.POOL
+    attempts: bool = True
+
+    @property
+    def threshold(self) -> float:
+        """Log evidence from which on a test over all samples of one configuration proves something."""
+        return log((2.0 if self.attempts else 1.0) * self.count / self.level)
+
+    def next_threshold(self, attempts: int) -> float:
+        """Log evidence that proves the bound in the attempt after so many."""
+        return -log(attempt_level(self.level / 2.0, attempts + 1))
+
+    def proves(self, scores: Array, starts: Iterable[tuple[int, int]]) -> bool:
+        """Whether a configuration's scores prove that it meets the bound; ``starts``: its attempts, (number, start)."""
+        if log_evidence(scores, self.bound_ratio, self.pool, self.guarantee) >= self.threshold:
+            return True
+        return any(
+            log_evidence(scores, self.bound_ratio, self.pool, self.guarantee, start=start)
+            >= self.next_threshold(number - 1)
+            for number, start in starts
+        )
+
+    def counter_evidence(self, scores: Array) -> float:
+        """Log evidence that the bound is missed."""
+        return log_counter_evidence(scores, self.bound_ratio, self.pool, self.guarantee)
 
 
 def attempt_level(level: float, attempt: int) -> float:

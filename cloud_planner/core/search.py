@@ -25,23 +25,27 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import inf, isfinite, log, pi, sqrt
+from math import inf, isfinite
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
-from scipy.special import ndtr
 
-from cloud_planner.core.knob_model import KnobModel, KnobScales, beliefs
+from circinus.model.plan import Interval
+from cloud_planner.core.accuracy_mixture import (
+    PRIOR_VARIANCE,
+    mean_variance,
+    mixture,
+    samples_to_prove,
+    score_variance,
+)
+from cloud_planner.core.knob_model import KnobModel
 from cloud_planner.core.precision import (
     Array,
+    Certification,
     Guarantee,
     accuracy_interval,
-    attempt_level,
-    log_counter_evidence,
-    log_evidence,
 )
 from cloud_planner.core.search_terms import (
-    PLANNED_RATIO,
     QUICK,
     Answer,
     Ask,
@@ -50,31 +54,14 @@ from cloud_planner.core.search_terms import (
     Phase,
     Prospects,
     SearchPolicy,
+    starts_of,
 )
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-#: Scales of accuracy over knobs that are weighed against each other: how much it varies at all.
-SCALES: Final = (
-    KnobScales(constant=0.25, main=0.10, pair=0.05, own=0.02),
-    KnobScales(constant=0.25, main=0.25, pair=0.12, own=0.04),
-    KnobScales(constant=0.25, main=0.40, pair=0.25, own=0.08),
-)
-#: With a neighbour's accuracies as the prior mean, what still differs.
-NEAR_SCALES: Final = KnobScales(constant=0.05, main=0.05, pair=0.04, own=0.03)
-#: Prior odds of "like one of the neighbours" against "like nothing known".
-NEAR_ODDS: Final = 1.0
-#: The mean accuracy of a configuration of which nothing is known, and how it rises with the logarithm of its time.
-PRIOR_MEAN: Final = 0.55
-PRIOR_SLOPE: Final = 0.06
 #: How far the model is mistrusted where there are no scores.
 DOUBT_RATIO: Final = 0.05
-#: Variance of single scores where few are known, and how many scores it is worth.
-PRIOR_VARIANCE: Final = 0.05
-PRIOR_WEIGHT: Final = 4.0
-
-
 #: Where nothing else says in what order: seconds that the whole cost is worth.
 _ORDER_WORTH_S: Final = 60.0
 #: About how many samples show that a configuration that misses the bound does.
@@ -119,19 +106,21 @@ class CandidateSearch:
         self.neighbours = tuple(neighbours)
         self.scores: list[Array] = [np.zeros(0)] * model.count if scores is None else [*scores]
         self.attempts: list[Attempt] = [*attempts]
-        tests = (2.0 if policy.attempts else 1.0) * model.count
-        #: Evidence from which on a test over all samples proves something.
-        self._threshold = log(tests / policy.level)
-        self._evidence = np.zeros(model.count)
+        self._test = Certification(
+            bound_ratio=self.bound_ratio or 0.0,
+            pool=pool,
+            count=model.count,
+            level=policy.level,
+            guarantee=policy.guarantee,
+            attempts=policy.attempts,
+        )
         self._counter = np.zeros(model.count)
-        self._certified = np.zeros(model.count, dtype=bool)
+        self._certified = np.full(model.count, self.bound_ratio is None)
         self._contradicted: set[str] = set()
         self._ruled_out = np.zeros(model.count, dtype=bool)
         self._means = np.zeros(model.count)
         self._variances = np.full(model.count, PRIOR_VARIANCE)
         self._counts = np.array([len(one) for one in self.scores])
-        self._covariances = [model.covariance(scales) for scales in SCALES]
-        self._near = model.covariance(NEAR_SCALES)
         self._believed: tuple[bytes, _Beliefs] | None = None
         for index in np.flatnonzero(self._counts):
             self._judge(int(index))
@@ -158,25 +147,16 @@ class CandidateSearch:
                     self._contradicted.add(name)
         self._ruled_out[:] = False
         contradicted = frozenset(self._contradicted)
-        for index in np.flatnonzero(self._counter >= self._threshold):
+        for index in np.flatnonzero(self._counter >= self._test.threshold):
             self._ruled_out |= self.model.not_above(int(index), contradicted)
 
     def _judge(self, index: int) -> None:
         """Holds a configuration's scores against the bound."""
-        self._means[index], self._variances[index] = np.mean(self.scores[index]), self._variance(index)
+        self._means[index], self._variances[index] = np.mean(self.scores[index]), score_variance(self.scores[index])
         if self.bound_ratio is None:
-            self._certified[index] = True
             return
-        scores, policy = self.scores[index], self.policy
-        evidence = log_evidence(scores, self.bound_ratio, self.pool, policy.guarantee)
-        self._evidence[index] = evidence
-        self._counter[index] = log_counter_evidence(scores, self.bound_ratio, self.pool, policy.guarantee)
-        certified = evidence >= self._threshold
-        for number, attempt in enumerate(self.attempts, start=1):
-            if attempt.configuration == index and not certified:
-                fresh = log_evidence(scores, self.bound_ratio, self.pool, policy.guarantee, start=attempt.start)
-                certified = fresh >= -log(attempt_level(policy.level / 2.0, number))
-        self._certified[index] = certified
+        self._certified[index] = self._test.proves(self.scores[index], starts_of(self.attempts, index))
+        self._counter[index] = self._test.counter_evidence(self.scores[index])
 
     # What is believed
 
@@ -187,40 +167,19 @@ class CandidateSearch:
         return self._believed[1]
 
     def _believe(self, prospects: Prospects) -> _Beliefs:
-        """A mixture, weighed by how well each explains the scores: nothing known at several scales, each neighbour."""
         measured = np.flatnonzero(self._counts)
-        means = self._means[measured]
         noise = np.array([self._noise(int(index)) for index in measured])
-        effort = np.log(np.maximum(prospects.sample_s, 1e-9))
-        effort -= effort.mean()
-        cold = PRIOR_MEAN + PRIOR_SLOPE * effort
-        parts = [beliefs(covariance, cold[:, None], measured, means, noise)[0] for covariance in self._covariances]
-        weights = [-log(len(parts))] * len(parts)
-        if self.neighbours:
-            priors = np.column_stack([neighbour.mean for neighbour in self.neighbours])
-            parts += beliefs(self._near, priors, measured, means, noise)
-            weights += [log(NEAR_ODDS / len(self.neighbours))] * len(self.neighbours)
-        logs = np.array([weight + part.log_likelihood for weight, part in zip(weights, parts, strict=True)])
-        share = np.exp(logs - logs.max())
-        share /= share.sum()
-        mean = np.array([part.mean for part in parts])
-        deviation = np.array([part.deviation for part in parts])
+        priors = [neighbour.mean for neighbour in self.neighbours]
+        believed = mixture(self.model, priors, prospects.sample_s, measured, self._means[measured], noise)
         if self.bound_ratio is None:
             meets = np.ones(self.model.count)
         else:
-            meets = share @ ndtr((mean - self.bound_ratio) / deviation)
             # The model may be wrong of what it has seen little of.
             doubt = DOUBT_RATIO / (1.0 + self._counts)
-            meets = (1.0 - doubt) * meets + doubt * 0.5
-            threshold = self._threshold
-            meets[(self._counter >= threshold) | self._ruled_out] = 0.0
+            meets = (1.0 - doubt) * believed.meets_ratio(self.bound_ratio) + doubt * 0.5
+            meets[(self._counter >= self._test.threshold) | self._ruled_out] = 0.0
             meets[self._certified] = 1.0
-        centre = share @ mean
-        return _Beliefs(
-            meets=meets,
-            mean=centre,
-            deviation=np.sqrt(np.maximum(share @ (deviation**2 + mean**2) - centre**2, 1e-12)),
-        )
+        return _Beliefs(meets=meets, mean=believed.mean, deviation=believed.deviation)
 
     def believed_mean(self) -> Array:
         """(configurations,): the accuracy that is believed of each, whatever they cost."""
@@ -229,25 +188,19 @@ class CandidateSearch:
 
     def _noise(self, index: int) -> float:
         """How uncertain a configuration's mean score leaves its accuracy: variance."""
-        count = len(self.scores[index])
-        if count >= self.pool and self.policy.guarantee is Guarantee.POOL:
-            return 1e-8
-        left = 1.0 - count / self.pool if self.policy.guarantee is Guarantee.POOL else 1.0
-        return float(self._variances[index]) / count * left + 1e-8
-
-    def _variance(self, index: int) -> float:
-        """The variance of a configuration's single scores."""
-        scores = self.scores[index]
-        spread = float(np.sum((scores - scores.mean()) ** 2)) if len(scores) else 0.0
-        return (PRIOR_WEIGHT * PRIOR_VARIANCE + spread) / (PRIOR_WEIGHT + max(0, len(scores) - 1))
+        pool = self.pool if self.policy.guarantee is Guarantee.POOL else None
+        return mean_variance(float(self._variances[index]), len(self.scores[index]), pool)
 
     # What to do
 
+    def certified(self, prospects: Prospects) -> list[int]:
+        """The certified configurations that have a plan, cheapest first."""
+        there = np.flatnonzero(prospects.planned & self._certified)
+        return [int(at) for at in there[np.argsort(prospects.cost_per_h[there], kind="stable")]]
+
     def best(self, prospects: Prospects) -> int | None:
         """The cheapest certified configuration; None: there is none yet."""
-        planned = np.isfinite(prospects.cost_per_h) & (prospects.possible_ratio >= PLANNED_RATIO)
-        allowed = np.flatnonzero(planned if self.bound_ratio is None else planned & self._certified)
-        return int(allowed[np.argmin(prospects.cost_per_h[allowed])]) if len(allowed) else None
+        return next(iter(self.certified(prospects)), None)
 
     def ask(self, prospects: Prospects) -> Ask | None:
         """The next samples to take; None: the answer is as good as it gets under the policy."""
@@ -259,19 +212,12 @@ class CandidateSearch:
         belief = self._beliefs(prospects)
         count = int(self._counts[chosen])
         settled = any(attempt.configuration == chosen for attempt in self.attempts)
-        wanted = prospects.possible_ratio[chosen] >= PLANNED_RATIO and prospects.cost_per_h[chosen] < self._limit(
-            prospects
-        )
-        if (
-            self.policy.attempts
-            and not settled
-            and wanted
-            and count >= self.policy.least_batch
-            and belief.meets[chosen] >= 0.5
-        ):
+        wanted = prospects.planned[chosen] and prospects.cost_per_h[chosen] < self._limit(prospects)
+        likely = count >= self.policy.least_batch and belief.meets[chosen] >= 0.5
+        if self.policy.attempts and not settled and wanted and likely:
             # Others' scores made the choice, too, and they may know of samples that this one hasn't seen.
             self.attempts.append(Attempt(configuration=chosen, start=int(self._counts.max())))
-        return Ask(configuration=chosen, first=count, count=self._batch(chosen, count, belief))
+        return Ask(configuration=chosen, first=count, count=self._batch(count))
 
     def _limit(self, prospects: Prospects) -> float:
         """What a configuration has to cost less than, to be a better answer."""
@@ -281,7 +227,7 @@ class CandidateSearch:
     def _next(self, prospects: Prospects) -> int | None:
         belief, policy, limit = self._beliefs(prospects), self.policy, self._limit(prospects)
         possible = prospects.possible_ratio * prospects.cheaper_ratio(limit)
-        done = self._certified & (prospects.possible_ratio >= PLANNED_RATIO) & (prospects.cost_per_h < limit)
+        done = self._certified & prospects.planned & (prospects.cost_per_h < limit)
         chance = np.where(np.isfinite(prospects.cost_per_h) & ~done & (self._counts < self.pool), possible, 0.0)
         chance *= belief.meets
         cost = prospects.cost_per_h
@@ -317,16 +263,12 @@ class CandidateSearch:
 
     def _samples_to_prove(self, open_: NDArray[np.intp], belief: _Beliefs) -> Array:
         """About how many more samples certify configurations, if they do meet the bound."""
-        deviation = belief.deviation[open_]
-        # The mean distance of what lies above the bound.
-        z = (belief.mean[open_] - (self.bound_ratio or 0.0)) / deviation
-        above = deviation * (z + np.exp(-0.5 * z * z) / sqrt(2.0 * pi) / np.maximum(ndtr(z), 1e-9))
-        growth = 0.5 * above * above / (self._variances[open_] + above * above)
-        needed = -log(attempt_level(self.policy.level / 2.0, len(self.attempts) + 1))
-        wanted = np.maximum(1.0, needed / np.maximum(growth, 1e-9))
+        needed = self._test.next_threshold(len(self.attempts))
+        mean, deviation, variance = belief.mean[open_], belief.deviation[open_], self._variances[open_]
+        wanted = samples_to_prove(mean, deviation, variance, self.bound_ratio or 0.0, needed)
         return np.asarray(np.minimum(self.pool - self._counts[open_], wanted))
 
-    def _batch(self, index: int, count: int, belief: _Beliefs) -> int:
+    def _batch(self, count: int) -> int:
         """A few samples at first, then about half of what there is: looking often costs little, asking does."""
         wanted = max(self.policy.least_batch, min(self.policy.most_batch, count // 2))
         return int(min(wanted, self.pool - count))
@@ -351,11 +293,54 @@ class CandidateSearch:
         return self._answer(Phase.UNKNOWN, None, 0.0)
 
     def _answer(self, phase: Phase, index: int | None, probability_ratio: float) -> Answer:
-        scores = np.zeros(0) if index is None else self.scores[index]
-        level = self.policy.level / self.model.count
         return Answer(
-            phase=phase,
-            configuration=index,
-            probability_ratio=probability_ratio,
-            accuracy=accuracy_interval(scores, self.pool, level, self.policy.guarantee),
+            phase=phase, configuration=index, probability_ratio=probability_ratio, accuracy=self.interval(index)
         )
+
+    # What people want to know
+
+    def interval(self, index: int | None) -> Interval:
+        """A configuration's accuracy with its interval, whatever was looked at before; None: of none."""
+        scores = np.zeros(0) if index is None else self.scores[index]
+        return accuracy_interval(scores, self.pool, self.policy.level / self.model.count, self.policy.guarantee)
+
+    def certified_interval(self, index: int) -> Interval:
+        """A certified configuration's accuracy: what was proven is part of it."""
+        interval = self.interval(index)
+        if self.bound_ratio is None:
+            return interval
+        low = max(interval.low, min(self.bound_ratio, interval.high))
+        return Interval(value=max(interval.value, low), low=low, high=max(interval.high, low))
+
+    def meets_ratio(self, index: int, prospects: Prospects) -> float:
+        """The probability that a configuration meets the bound on accuracy."""
+        return float(np.clip(self._beliefs(prospects).meets[index], 0.0, 1.0))
+
+    def nearest(self, prospects: Prospects, most: int) -> list[tuple[int, Interval]]:
+        """The configurations that are likeliest to be accurate enough, those that rather are as if it were proven."""
+        belief = self._beliefs(prospects)
+        bound = self.bound_ratio or 0.0
+        found = []
+        for at in np.lexsort((-belief.mean, -np.round(belief.meets, 2)))[:most]:
+            interval = self.interval(int(at))
+            value = float(np.clip(belief.mean[at], 0.0, 1.0))
+            low = bound if belief.meets[at] >= 0.5 else min(interval.low, value)
+            value = max(value, low)
+            found.append((int(at), Interval(value=value, low=low, high=max(interval.high, value))))
+        return found
+
+    def candidates_left(self, prospects: Prospects) -> int:
+        """How many configurations may still turn out best."""
+        best = self.best(prospects)
+        limit = inf if best is None else prospects.cost_per_h[best]
+        chance = self._beliefs(prospects).meets * prospects.possible_ratio
+        floor = self.policy.refuse_ratio if best is None else self.policy.drop_ratio
+        return int(np.sum(np.isfinite(prospects.cost_per_h) & (prospects.cost_per_h < limit) & (chance >= floor)))
+
+    def eta_s(self, prospects: Prospects) -> float | None:
+        """About how many profile seconds are left until the configuration that is looked at is decided."""
+        chosen = self._next(prospects)
+        if chosen is None:
+            return None
+        samples = self._samples_to_prove(np.array([chosen]), self._beliefs(prospects))
+        return float(samples[0] * prospects.sample_s[chosen])

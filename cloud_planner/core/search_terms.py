@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from math import inf, isfinite
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from scipy.special import ndtr, ndtri
 
 from circinus.model.plan import Interval
 from cloud_planner.core.precision import Array, Guarantee
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 #: Below it there is no plan with times as they are believed; see Prospects.
 PLANNED_RATIO: Final = 0.5
@@ -78,6 +82,11 @@ class Prospects:
     sample_s: Array
     low_cost_per_h: Array | None = None
 
+    @property
+    def planned(self) -> NDArray[np.bool_]:
+        """(configurations,): which have a plan with times as they are believed."""
+        return np.asarray(np.isfinite(self.cost_per_h) & (self.possible_ratio >= PLANNED_RATIO))
+
     def cheaper_ratio(self, limit_per_h: float) -> Array:
         """The probability that a configuration's cost turns out lower than this, if it has a plan."""
         known = self.cost_per_h < limit_per_h
@@ -105,6 +114,15 @@ class Attempt:
 
     configuration: int
     start: int
+
+
+def starts_of(attempts: Sequence[Attempt], configuration: int) -> list[tuple[int, int]]:
+    """The attempts at a configuration: each one's number, from 1, and its start."""
+    return [
+        (number, attempt.start)
+        for number, attempt in enumerate(attempts, start=1)
+        if attempt.configuration == configuration
+    ]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
