@@ -22,7 +22,6 @@ from cloud_planner.catalog import Catalog
 from cloud_planner.core.decompose import Choice, Fleet, content_of, impossibility
 from cloud_planner.core.live_search import SearchStepResult, SearchTask, Spent, over_budget
 from cloud_planner.core.needs import Circumstances, ProfileNeed, preparing, search_need
-from cloud_planner.core.precision import Guarantee
 from cloud_planner.core.search_terms import (
     Attempt,
     SearchPolicy,
@@ -249,9 +248,7 @@ class Searching:
         return any(failed[:2] == key for failed in circumstances.failures)
 
     def _policy_of(self, query: Query) -> SearchPolicy:
-        return replace(
-            self._policy, guarantee=Guarantee(query.guarantee.value), margin_ratio=query.slo.accuracy_margin_ratio
-        )
+        return replace(self._policy, guarantee=query.guarantee, margin_ratio=query.slo.accuracy_margin_ratio)
 
     async def _note(self, query: Query, search: _Search, before: SearchStepResult | None) -> None:
         """Keeps what a step found, and has planning hear of it."""
@@ -280,7 +277,9 @@ class Searching:
             SearchRecord(query_id=query.id, submitted_at=search.submitted_at, attempts=search.attempts, state=message)
         )
         ended = result.wanted is None
-        if before is None or before.choices != result.choices or (ended and before.wanted is not None):
+        # A plan that waits for its times to be measured is certified by the next decision.
+        replans = before is None or before.choices != result.choices or (ended and before.wanted is not None)
+        if replans or self._verifications:
             self._replan.ring()
         self._watched.ring()
 
