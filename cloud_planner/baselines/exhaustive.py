@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from cloud_planner.baselines.task import Found, Task
-from cloud_planner.baselines.verdict import SLACK, Certifier, bound_of, cheapest, mean_score, sample_count
+from cloud_planner.baselines.verdict import Certifier, accurate, cheapest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,9 +21,7 @@ class Exhaustive:
 
     def __call__(self, task: Task) -> Found:
         """Its answer."""
-        count = sample_count(task.meter.pool, self.samples_ratio)
-        least = bound_of(task) - SLACK
-        return cheapest(task, [c for c in range(task.meter.count) if mean_score(task, c, count) >= least])
+        return cheapest(task, accurate(task, range(task.meter.count), self.samples_ratio))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

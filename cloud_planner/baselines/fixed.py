@@ -9,7 +9,7 @@ import numpy as np
 
 from cloud_planner.baselines.plan_space import PlanSpace, Scored
 from cloud_planner.baselines.task import REFUSED, Found, Task
-from cloud_planner.baselines.verdict import SLACK, bound_of, mean_score, sample_count
+from cloud_planner.baselines.verdict import SLACK, accurate, bound_of, cheapest_plan
 from cloud_planner.baselines.world import true_figures
 
 
@@ -37,16 +37,11 @@ class OneTier:
 
     def __call__(self, task: Task) -> Found:
         """Its answer."""
-        count = sample_count(task.meter.pool, self.samples_ratio)
-        least = bound_of(task) - SLACK
-        accurate = [c for c in range(task.meter.count) if mean_score(task, c, count) >= least]
-        best, best_cost = REFUSED, np.inf
-        for index in accurate:
-            scored = on_one_tier(task.book.space, task.book.scored(index), self.tier)
-            plan = scored.best(task.slo)
-            if plan is not None and scored.cost_per_h[plan] < best_cost:
-                best, best_cost = Found(configuration=index, plan=plan), float(scored.cost_per_h[plan])
-        return best
+        book = task.book
+        found = accurate(task, range(task.meter.count), self.samples_ratio)
+        return cheapest_plan(
+            ((index, on_one_tier(book.space, book.scored(index), self.tier)) for index in found), task.slo
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,11 +71,11 @@ def best_static(tasks: Sequence[Task]) -> BestStatic:
     meets, cost = np.zeros(count), np.zeros(count)
     for task in tasks:
         table = task.meter.table
-        accurate = table.scores.mean(axis=0) >= bound_of(task) - SLACK
+        meets_bound = table.scores.mean(axis=0) >= bound_of(task) - SLACK
         scored = task.book.space.score([true_figures(table, index) for index in range(count)])
         for index, one in enumerate(scored):
             plan = one.best(task.slo)
-            if plan is not None and accurate[index]:
+            if plan is not None and meets_bound[index]:
                 meets[index] += 1.0
                 cost[index] += float(one.cost_per_h[plan])
     mean_cost = cost / np.maximum(meets, 1.0)

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from cloud_planner.baselines.fixed import on_one_tier
-from cloud_planner.baselines.profiled_choice import profile, proven_choice
-from cloud_planner.baselines.task import REFUSED, Found, Task
-from cloud_planner.baselines.verdict import SLACK, bound_of
+from cloud_planner.baselines.profiled_choice import ProvenChoice, profile
+from cloud_planner.baselines.task import Found, Task
+from cloud_planner.baselines.verdict import SLACK, bound_of, cheapest_plan
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,42 +41,9 @@ class Ipa:
         known = profile(task, self.depth, self.samples_ratio, "ipa" if self.offline else None)
         accurate = np.flatnonzero(known.accuracies >= bound_of(task) - SLACK)
         space = task.book.space
-        best, best_cost = REFUSED, np.inf
-        for index, every in zip(accurate, space.score([known.figures[index] for index in accurate]), strict=True):
-            scored = on_one_tier(space, every)
-            plan = scored.best(task.slo)
-            if plan is not None and scored.cost_per_h[plan] < best_cost:
-                best, best_cost = Found(configuration=int(index), plan=plan), float(scored.cost_per_h[plan])
-        return best
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReinforcedIpa:
-    """Tiers in the program; its choice is tested, and the program solved again with what was learnt, till one holds."""
-
-    samples_ratio: float = 0.05
-    depth: int = 0
-    level: float = 0.05
-    miss_level: float = 0.02
-    least_ratio: float = 0.02
-
-    @property
-    def name(self) -> str:
-        """What it is called in tables."""
-        return "ipa reinforced"
-
-    def __call__(self, task: Task) -> Found:
-        """Its answer."""
-        return proven_choice(
-            task,
-            depth=self.depth,
-            samples_ratio=self.samples_ratio,
-            level=self.level,
-            miss_level=self.miss_level,
-            least_ratio=self.least_ratio,
-            key=self.name,
-            beam=None,
-        )
+        every = space.score([known.figures[index] for index in accurate])
+        scored = (on_one_tier(space, one) for one in every)
+        return cheapest_plan(zip(accurate.tolist(), scored, strict=True), task.slo)
 
 
 def settings() -> tuple[Ipa, ...]:
@@ -87,10 +54,10 @@ def settings() -> tuple[Ipa, ...]:
     )
 
 
-def reinforced_settings() -> tuple[ReinforcedIpa, ...]:
-    """From a rough profile to a fine one."""
+def reinforced_settings() -> tuple[ProvenChoice, ...]:
+    """Tiers in the program, solved again with what was learnt until one holds; from a rough profile to a fine one."""
     return tuple(
-        ReinforcedIpa(depth=depth, samples_ratio=ratio, miss_level=miss, least_ratio=least)
+        ProvenChoice(name="ipa reinforced", depth=depth, samples_ratio=ratio, miss_level=miss, least_ratio=least)
         for depth, ratio, miss, least in (
             (0, 0.02, 0.3, 0.1),
             (0, 0.02, 0.1, 0.05),

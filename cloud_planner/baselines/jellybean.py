@@ -17,7 +17,7 @@ import numpy as np
 
 from cloud_planner.baselines.operator_profile import Variants
 from cloud_planner.baselines.plan_space import CAP_RATIO, Figures, PlanSpace, Scored
-from cloud_planner.baselines.profiled_choice import profile, proven_choice, variants_of
+from cloud_planner.baselines.profiled_choice import ProvenChoice, profile, variants_of
 from cloud_planner.baselines.task import REFUSED, Found, Task
 from cloud_planner.baselines.verdict import SLACK, bound_of, mean_score, sample_count
 from cloud_planner.core.estimate import Array
@@ -132,36 +132,6 @@ class JellyBean:
         return best
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReinforcedJellyBean:
-    """All placements, filtered by predicted p95; of the beam's cheapest the likeliest is tested, till one holds."""
-
-    samples_ratio: float = 0.05
-    depth: int = 1
-    beam: int = 10
-    level: float = 0.05
-    miss_level: float = 0.02
-    least_ratio: float = 0.02
-
-    @property
-    def name(self) -> str:
-        """What it is called in tables."""
-        return "jellybean reinforced"
-
-    def __call__(self, task: Task) -> Found:
-        """Its answer."""
-        return proven_choice(
-            task,
-            depth=self.depth,
-            samples_ratio=self.samples_ratio,
-            level=self.level,
-            miss_level=self.miss_level,
-            least_ratio=self.least_ratio,
-            key=self.name,
-            beam=self.beam,
-        )
-
-
 def settings() -> tuple[JellyBean, ...]:
     """From operators with those right before them on few samples to all of them together on the whole pool."""
     return tuple(
@@ -170,10 +140,12 @@ def settings() -> tuple[JellyBean, ...]:
     )
 
 
-def reinforced_settings() -> tuple[ReinforcedJellyBean, ...]:
-    """From a rough profile to a fine one."""
+def reinforced_settings() -> tuple[ProvenChoice, ...]:
+    """All placements, filtered by predicted p95; from a rough profile to a fine one."""
     return tuple(
-        ReinforcedJellyBean(depth=depth, samples_ratio=ratio, miss_level=miss, least_ratio=least)
+        ProvenChoice(
+            name="jellybean reinforced", beam=10, depth=depth, samples_ratio=ratio, miss_level=miss, least_ratio=least
+        )
         for depth, ratio, miss, least in (
             (0, 0.02, 0.3, 0.1),
             (1, 0.02, 0.1, 0.05),

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from cloud_planner.baselines.plan_space import PlanSpace
-from cloud_planner.baselines.task import REFUSED, Found, Task
-from cloud_planner.baselines.verdict import SLACK, bound_of
+from cloud_planner.baselines.task import Found, Task
+from cloud_planner.baselines.verdict import SLACK, bound_of, cheapest_plan
 from cloud_planner.baselines.world import true_figures
 
 
@@ -25,13 +25,8 @@ class Oracle:
         """The best answer there is."""
         table, space = task.meter.table, task.book.space
         accurate = np.flatnonzero(table.scores.mean(axis=0) >= bound_of(task) - SLACK)
-        best, best_cost = REFUSED, np.inf
         scored = space.score([true_figures(table, int(index)) for index in accurate])
-        for index, one in zip(accurate, scored, strict=True):
-            plan = one.best(task.slo)
-            if plan is not None and one.cost_per_h[plan] < best_cost:
-                best, best_cost = Found(configuration=int(index), plan=plan), float(one.cost_per_h[plan])
-        return best
+        return cheapest_plan(zip(accurate.tolist(), scored, strict=True), task.slo)
 
 
 def true_standing(task: Task, space: PlanSpace, found: Found) -> tuple[float, float, float]:

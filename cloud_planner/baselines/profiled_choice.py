@@ -50,53 +50,51 @@ def profile(task: Task, depth: int, samples_ratio: float, kept_as: str | None) -
     return made
 
 
-def proven_choice(
-    task: Task,
-    *,
-    depth: int,
-    samples_ratio: float,
-    level: float,
-    miss_level: float,
-    least_ratio: float,
-    key: str,
-    beam: int | None,
-) -> Found:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProvenChoice:
     """A profile as prior of our beliefs; then the cheapest that is believed to be accurate enough, until one is proven.
 
-    Args:
-        task: The query.
-        depth: Of the profile; see operator_profile.py.
-        samples_ratio: Of the profile; where other contents are known, there is none.
-        level: The probability that the answer misses its bound.
-        miss_level: The evidence at which a configuration is given up.
-        least_ratio: The least probability to be accurate enough of what is tried once nothing likelier is left.
-        key: The name under which contents are kept.
-        beam: How many of the cheapest are looked at, of which the likeliest is tried; None: only the cheapest.
+    ``depth`` and ``samples_ratio``: of the profile (see operator_profile.py); where other contents are known, there is
+    none. ``level``: the probability that the answer misses its bound. ``miss_level``: the evidence at which a
+    configuration is given up. ``least_ratio``: the least probability to be accurate enough of what is tried once
+    nothing likelier is left. ``beam``: how many of the cheapest are looked at, of which the likeliest is tried; None:
+    only the cheapest. ``name``: what it is called in tables, and keeps contents under.
     """
-    certifier = Certifier(task, level=level, miss_level=miss_level)
-    priors = other_contents(task, key)
-    # Where accuracies are known of other contents, single operators on the least samples tell this one's times.
-    plan = plan_profile(variants_of(task), 0 if priors else depth)
-    count = certifier.least_batch if priors else sample_count(task.meter.pool, samples_ratio)
-    for index in plan.needed:
-        certifier.measure(index, count)
-    if not priors:
-        priors = [plan.estimate(np.array([one.mean() if len(one) else 0.0 for one in certifier.scores]))]
-    while True:
-        belief = believe(task, certifier.scores, priors)
-        cost, possible = task.book.costs()
-        limit = certifier.limit_per_h(cost, possible)
-        chance = belief.meets_ratio(bound_of(task)) * possible
-        left = np.flatnonzero(certifier.open & (cost < limit) & (chance >= least_ratio))
-        likely = left[chance[left] >= 0.5]
-        if not len(left) or (not len(likely) and np.isfinite(limit)):
-            break
-        if len(likely):
-            near = likely[np.argsort(cost[likely], kind="stable")][: beam or 1]
-            # Of a beam whose costs are alike, the likeliest: to fail costs a proof.
-            near = near[cost[near] <= cost[near[0]] * 1.02]
-            certifier.decide(int(near[np.argmax(chance[near])]))
-        else:
-            certifier.decide(int(left[np.argmax(chance[left])]))
-    keep_content(task, key, belief.mean)
-    return certifier.answer()
+
+    name: str
+    samples_ratio: float = 0.05
+    depth: int = 0
+    beam: int | None = None
+    level: float = 0.05
+    miss_level: float = 0.02
+    least_ratio: float = 0.02
+
+    def __call__(self, task: Task) -> Found:
+        """Its answer."""
+        certifier = Certifier(task, level=self.level, miss_level=self.miss_level)
+        priors = other_contents(task, self.name)
+        # Where accuracies are known of other contents, single operators on the least samples tell this one's times.
+        plan = plan_profile(variants_of(task), 0 if priors else self.depth)
+        count = certifier.least_batch if priors else sample_count(task.meter.pool, self.samples_ratio)
+        for index in plan.needed:
+            certifier.measure(index, count)
+        if not priors:
+            priors = [plan.estimate(np.array([one.mean() if len(one) else 0.0 for one in certifier.scores]))]
+        while True:
+            belief = believe(task, certifier.scores, priors)
+            cost, possible = task.book.costs()
+            limit = certifier.limit_per_h(cost, possible)
+            chance = belief.meets_ratio(bound_of(task)) * possible
+            left = np.flatnonzero(certifier.open & (cost < limit) & (chance >= self.least_ratio))
+            likely = left[chance[left] >= 0.5]
+            if not len(left) or (not len(likely) and np.isfinite(limit)):
+                break
+            if len(likely):
+                near = likely[np.argsort(cost[likely], kind="stable")][: self.beam or 1]
+                # Of a beam whose costs are alike, the likeliest: to fail costs a proof.
+                near = near[cost[near] <= cost[near[0]] * 1.02]
+                certifier.decide(int(near[np.argmax(chance[near])]))
+            else:
+                certifier.decide(int(left[np.argmax(chance[left])]))
+        keep_content(task, self.name, belief.mean)
+        return certifier.answer()

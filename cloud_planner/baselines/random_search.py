@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from cloud_planner.baselines.task import Found, Task
-from cloud_planner.baselines.verdict import SLACK, Certifier, bound_of, cheapest, mean_score, sample_count
+from cloud_planner.baselines.verdict import Certifier, accurate, cheapest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,10 +22,8 @@ class RandomSearch:
 
     def __call__(self, task: Task) -> Found:
         """Its answer."""
-        count = sample_count(task.meter.pool, self.samples_ratio)
-        least = bound_of(task) - SLACK
         order = task.rng.permutation(task.meter.count)[: self.probes]
-        return cheapest(task, [int(c) for c in order if mean_score(task, int(c), count) >= least])
+        return cheapest(task, accurate(task, (int(index) for index in order), self.samples_ratio))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

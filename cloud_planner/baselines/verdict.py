@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from circinus.model.query import Slo
 from cloud_planner.baselines.operator_profile import Variants
+from cloud_planner.baselines.plan_space import Scored
 from cloud_planner.baselines.task import REFUSED, Found, Task
 from cloud_planner.core.estimate import Array
 from cloud_planner.core.precision import Certification
@@ -34,6 +36,22 @@ def bound_of(task: Task) -> float:
 def mean_score(task: Task, configuration: int, count: int) -> float:
     """The mean score of the first samples of the pool's order through a configuration."""
     return float(task.meter.run(configuration, np.arange(count)).mean())
+
+
+def accurate(task: Task, configurations: Iterable[int], samples_ratio: float) -> list[int]:
+    """Those of the configurations whose mean score over a part of the pool meets the bound."""
+    count, least = sample_count(task.meter.pool, samples_ratio), bound_of(task) - SLACK
+    return [index for index in configurations if mean_score(task, index, count) >= least]
+
+
+def cheapest_plan(scored: Iterable[tuple[int, Scored]], slo: Slo) -> Found:
+    """Of configurations with all of their plans, the cheapest plan that meets the bounds; of equals the first."""
+    best, best_cost = REFUSED, inf
+    for index, one in scored:
+        plan = one.best(slo)
+        if plan is not None and one.cost_per_h[plan] < best_cost:
+            best, best_cost = Found(configuration=index, plan=plan), float(one.cost_per_h[plan])
+    return best
 
 
 def cheapest(task: Task, configurations: Iterable[int]) -> Found:

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import cho_factor, cho_solve
 
-from circinus.model.pipeline import Configuration
+from circinus.model.pipeline import Configuration, KnobValue
 
 Array = NDArray[np.float64]
 
@@ -58,11 +58,15 @@ class KnobModel:
 
     def __init__(self, configurations: Sequence[Configuration], monotone: Mapping[str, bool] | None = None) -> None:
         """``monotone``: of knobs by name, whether the accuracy never falls from one value to the next."""
-        self._places = _places(configurations)
+        domains = _domains(configurations)
+        self._places = {
+            name: np.array([values.index(one[name]) for one in configurations], dtype=np.intp)
+            for name, values in domains.items()
+        }
         self.monotone = tuple(name for name in self._places if (monotone or {}).get(name, False))
         self.count = len(configurations)
-        self._spread = _spread(configurations)
-        parts = _correlations(configurations)
+        self._spread = _spread(configurations, domains)
+        parts = [_correlation(values, self._places[name]) for name, values in domains.items() if len(values) > 1]
         ones = np.ones((self.count, self.count))
         self._main = sum(parts, np.zeros_like(ones)) / max(1, len(parts))
         # All pairs at once: the square of the sum is each one's square and twice every product.
@@ -152,37 +156,22 @@ def beliefs(covariance: Array, priors: Array, measured: NDArray[np.intp], values
     ]
 
 
-def _places(configurations: Sequence[Configuration]) -> dict[str, NDArray[np.intp]]:
-    """For each knob the place of each configuration's value, in the order in which values appear."""
-    found = {}
-    for name in configurations[0]:
-        values = list(dict.fromkeys(configuration[name] for configuration in configurations))
-        found[name] = np.array([values.index(one[name]) for one in configurations], dtype=np.intp)
-    return found
+def _domains(configurations: Sequence[Configuration]) -> dict[str, list[KnobValue]]:
+    """The values of each knob, in the order in which they appear."""
+    return {name: list(dict.fromkeys(one[name] for one in configurations)) for name in configurations[0]}
 
 
-def _spread(configurations: Sequence[Configuration]) -> tuple[int, ...]:
+def _spread(configurations: Sequence[Configuration], domains: Mapping[str, Sequence[KnobValue]]) -> tuple[int, ...]:
     """The diagonal of the grid: the n-th value of every knob, those of shorter domains in turn."""
-    domains = {
-        name: list(dict.fromkeys(configuration[name] for configuration in configurations)) for name in configurations[0]
-    }
     place = {tuple(configuration.values()): index for index, configuration in enumerate(configurations)}
     longest = max((len(values) for values in domains.values()), default=1)
     wanted = [tuple(values[at % len(values)] for values in domains.values()) for at in range(longest)]
     return tuple(dict.fromkeys(place[one] for one in wanted if one in place)) or (0,)
 
 
-def _correlations(configurations: Sequence[Configuration]) -> list[Array]:
-    """For each knob that varies, the correlation of its values between configurations, (n, n), in 0..1."""
-    found = []
-    for name in configurations[0]:
-        values = list(dict.fromkeys(configuration[name] for configuration in configurations))
-        if len(values) < 2:
-            continue
-        place = np.array([values.index(configuration[name]) for configuration in configurations], dtype=float)
-        if all(isinstance(value, int | float) and not isinstance(value, bool) for value in values):
-            far = np.abs(place[:, None] - place[None, :]) / (len(values) - 1)
-            found.append(np.exp(-far / _LENGTH))
-        else:
-            found.append((place[:, None] == place[None, :]).astype(float))
-    return found
+def _correlation(values: Sequence[KnobValue], place: NDArray[np.intp]) -> Array:
+    """The correlation of one knob's values between configurations, (n, n), in 0..1."""
+    if all(isinstance(value, int | float) and not isinstance(value, bool) for value in values):
+        far = np.abs(place[:, None] - place[None, :]) / (len(values) - 1)
+        return np.asarray(np.exp(-far / _LENGTH))
+    return np.asarray(place[:, None] == place[None, :], dtype=float)
