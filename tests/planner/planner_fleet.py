@@ -96,6 +96,9 @@ class Here:
         self.tasks.append(task)
         return await asyncio.to_thread(search_step, task)
 
+    async def start(self):
+        pass
+
     async def close(self):
         pass
 
