@@ -87,6 +87,8 @@ async def running(
     planner = planning if planning is not None else PlanningProcess(solver_s=settings.solver_s)
     stepper = steps if steps is not None else SearchProcess()
     try:
+        # A first query needn't wait for it.
+        await stepper.start()
         overview = await _assemble(settings, clock, store, planner, stepper)
         epoch = overview.rollout.epoch
         control = ControlService(
@@ -110,9 +112,6 @@ async def running(
                 tasks.create_task(overview.telemetry.run(), name="telemetry"),
             ]
             try:
-                if isinstance(stepper, SearchProcess):
-                    # A first query needn't wait for it.
-                    await stepper.start()
                 await server.start()
                 _write_address(settings.state_dir / "address", address)
                 yield address, overview

@@ -40,6 +40,9 @@ class Offloaded(Protocol[_TaskContra, _ResultCo]):
             TimedOut: it took too long.
         """
 
+    async def start(self) -> None:
+        """Makes ready, so that the first task needn't wait."""
+
     async def close(self) -> None:
         """Ends whatever works."""
 

@@ -74,6 +74,10 @@ class Fleet:
     absent: Mapping[DeviceId, str] = field(default_factory=dict)
     choices: Mapping[QueryId, tuple[Choice, ...]] = field(default_factory=dict)
 
+    def table(self, registered: RegisteredPipeline, content: ContentRef) -> ProfileTable | None:
+        """What was measured of a pipeline on a content; None: nothing."""
+        return self.tables.get((registered.bundle_digest, content.digest))
+
     def device(self, device_id: DeviceId) -> Device | None:
         """The device with this id; None: it is not in the fleet."""
         return next((device for device in self.devices if device.id == device_id), None)
@@ -223,7 +227,7 @@ def content_statistics(
         if other.digest != content.digest and (registered.bundle_digest, other.digest) in fleet.tables
     ]
     speeds = {device.device_class: device.speed_ratio for device in fleet.devices}
-    own = fleet.tables.get((registered.bundle_digest, content.digest))
+    own = fleet.table(registered, content)
     key, tables = (registered.bundle_digest, content.digest, tuple(sorted(speeds.items()))), (own, *others)
     known = memo.get(key) if memo is not None else None
     if known is not None and [id(one) for one in known[0]] == [id(one) for one in tables]:
@@ -243,14 +247,15 @@ def _query_problem(
     """A query's part. What is only believed accurate enough is planned without a bound on accuracy (planning.py)."""
     candidates: tuple[Candidate, ...] = ()
     registered = fleet.pipelines[query.pipeline_id]
-    key = (registered.bundle_digest, content_of(registered, query.content).digest)
-    impossible = impossibility(fleet, query)
+    content = content_of(registered, query.content)
+    key = (registered.bundle_digest, content.digest)
+    impossible = _impossible(fleet, devices, query, registered)
     choices = fleet.choices.get(query.id, ())
     if not impossible and choices:
         if key not in statistics:
             statistics[key] = content_statistics(fleet, query)
         usable = usable_devices(devices, query, registered)
-        table = fleet.tables.get(key)
+        table = fleet.table(registered, content)
         profiles = [profile for ones in (table.times.values() if table is not None else ()) for profile in ones]
         made = [
             replace(

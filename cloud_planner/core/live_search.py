@@ -159,7 +159,7 @@ class _Step:
         self.keys = [configuration_key(one) for one in self.configurations]
         self.order = sample_order(self.content)
         tables = task.fleet.tables
-        self.table = tables.get((self.registered.bundle_digest, self.content.digest))
+        self.table = task.fleet.table(self.registered, self.content)
         self.others = [
             (other, tables[self.registered.bundle_digest, other.digest])
             for other in self.registered.contents

@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from circinus.model.device import Device, DeviceClass, DeviceId, Digest
 from circinus.model.pipeline import Configuration, ContentRef, PipelineId, RegisteredPipeline, configuration_key
 from circinus.model.plan import Plan
-from circinus.model.profile import ProfileTable
 from circinus.model.query import Query, QueryId
 from cloud_planner.core.decompose import Fleet, content_of, impossibility, reachable, usable_devices
 from cloud_planner.core.live_search import Wanted, sample_order
@@ -146,13 +145,23 @@ def profiling_device(fleet: Fleet, query: Query, circumstances: Circumstances) -
     """The device that scores a query's configurations: of the fastest class that can; None: there is none now."""
     registered = fleet.pipelines[query.pipeline_id]
     content = content_of(registered, query.content)
-    able = [
+    return min(
+        _able(fleet, query, registered, content, circumstances),
+        key=lambda device: (-device.speed_ratio, -device.cores, device.id),
+        default=None,
+    )
+
+
+def _able(
+    fleet: Fleet, query: Query, registered: RegisteredPipeline, content: ContentRef, circumstances: Circumstances
+) -> list[Device]:
+    """The devices that could profile for a query now: near, connected, and nothing failed on their class."""
+    return [
         device
         for device in usable_devices(fleet.devices, query, registered)
         if device.id in circumstances.connected
         and (registered.bundle_digest, content.digest, device.device_class) not in circumstances.failures
     ]
-    return min(able, key=lambda device: (-device.speed_ratio, -device.cores, device.id), default=None)
 
 
 def search_need(fleet: Fleet, query: Query, wanted: Wanted, circumstances: Circumstances) -> ProfileNeed | None:
@@ -179,7 +188,6 @@ def verification_needs(
     fleet: Fleet, queries: Mapping[QueryId, Query], plans: Sequence[Plan], circumstances: Circumstances
 ) -> tuple[ProfileNeed, ...]:
     """The runs that measure what plans rest on: their configurations' times on each class that they use."""
-    devices = {device.id: device for device in fleet.devices}
     found: dict[object, ProfileNeed] = {}
     for plan in plans:
         query = queries.get(plan.query_id)
@@ -187,19 +195,11 @@ def verification_needs(
             continue
         registered = fleet.pipelines[query.pipeline_id]
         content = content_of(registered, query.content)
-        table = fleet.tables.get((registered.bundle_digest, content.digest))
-        used = {devices[placed.device_id].device_class for placed in plan.operators if placed.device_id in devices}
-        for device_class in sorted(used):
-            missing = unmeasured(registered, content, table, device_class, plan.configuration, circumstances.policy)
-            able = [
-                device
-                for device in usable_devices(fleet.devices, query, registered)
-                if device.device_class == device_class
-                and device.id in circumstances.connected
-                and (registered.bundle_digest, content.digest, device_class) not in circumstances.failures
-            ]
-            if missing and able:
-                device = min(able, key=lambda one: (-one.cores, one.id))
+        able = _able(fleet, query, registered, content, circumstances)
+        for device_class, missing in unmeasured(fleet, query, plan, circumstances.policy).items():
+            of_class = [device for device in able if device.device_class == device_class]
+            if of_class:
+                device = min(of_class, key=lambda one: (-one.cores, one.id))
                 need = _need(
                     registered, content, device, (plan.configuration,), missing, circumstances.policy, query_id=query.id
                 )
@@ -207,26 +207,28 @@ def verification_needs(
     return tuple(found.values())
 
 
-def unmeasured(
-    registered: RegisteredPipeline,
-    content: ContentRef,
-    table: ProfileTable | None,
-    device_class: DeviceClass,
-    configuration: Configuration,
-    policy: ProfilePolicy,
-) -> tuple[int, ...]:
-    """The samples on which a configuration's times are still to be measured on a class; empty: it is known."""
+def unmeasured(fleet: Fleet, query: Query, plan: Plan, policy: ProfilePolicy) -> dict[DeviceClass, tuple[int, ...]]:
+    """The samples on which a plan's times are still to be measured, by each class that it uses and that lacks some."""
+    registered = fleet.pipelines[query.pipeline_id]
+    content = content_of(registered, query.content)
+    table = fleet.table(registered, content)
     wanted = sample_order(content)[: policy.time_samples]
-    key = configuration_key(configuration)
+    key = configuration_key(plan.configuration)
     operators = {operator.id for operator in registered.pipeline.operators}
-    measured = {
-        sample.sample_index
-        for profile in (table.times.get(device_class, ()) if table is not None else ())
-        if configuration_key(profile.configuration) == key
-        for sample in profile.samples
-        if operators <= {one.operator_id for one in sample.operators if not one.hurried}
-    }
-    return tuple(index for index in wanted if index not in measured)
+    classes = {device.id: device.device_class for device in fleet.devices}
+    found = {}
+    for device_class in sorted({classes[one.device_id] for one in plan.operators if one.device_id in classes}):
+        measured = {
+            sample.sample_index
+            for profile in (table.times.get(device_class, ()) if table is not None else ())
+            if configuration_key(profile.configuration) == key
+            for sample in profile.samples
+            if operators <= {one.operator_id for one in sample.operators if not one.hurried}
+        }
+        missing = tuple(index for index in wanted if index not in measured)
+        if missing:
+            found[device_class] = missing
+    return found
 
 
 def _need(

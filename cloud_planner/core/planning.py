@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from circinus.model.plan import Certainty, Plan, Selection
 from circinus.model.query import Query, QueryId
-from cloud_planner.core.decompose import Fleet, content_of, decompose
+from cloud_planner.core.decompose import Fleet, decompose
 from cloud_planner.core.needs import Assessment, Circumstances, assess, unmeasured
 from cloud_planner.core.problem import Problem
 from cloud_planner.core.select.milp import Solver
@@ -111,7 +111,7 @@ def told(snapshot: Snapshot, made: Draft, selection: Selection) -> Selection:
                 slo_probability_ratio=one.slo_probability_ratio * belief,
                 item_goodput_per_s=one.item_goodput_per_s / made.scale,
             )
-        elif not _verified(snapshot, made.fleet, query, one):
+        elif unmeasured(made.fleet, query, one, snapshot.circumstances.policy):
             one = replace(one, certainty=Certainty.PROVISIONAL)
         if one.certainty is Certainty.PROVISIONAL:
             provisional_per_s += query.weight * query.rate_per_s
@@ -131,17 +131,4 @@ def told(snapshot: Snapshot, made: Draft, selection: Selection) -> Selection:
         goodput_bound_per_s=bound,
         gap_ratio=(bound - counted) / bound if bound > 0.0 else 0.0,
         provisional_per_s=provisional_per_s,
-    )
-
-
-def _verified(snapshot: Snapshot, fleet: Fleet, query: Query, one: Plan) -> bool:
-    """Whether the times that a plan rests on were measured on every class that it uses."""
-    registered = fleet.pipelines[query.pipeline_id]
-    content = content_of(registered, query.content)
-    table = fleet.tables.get((registered.bundle_digest, content.digest))
-    classes = {device.id: device.device_class for device in fleet.devices}
-    used = {classes[placed.device_id] for placed in one.operators if placed.device_id in classes}
-    policy = snapshot.circumstances.policy
-    return not any(
-        unmeasured(registered, content, table, device_class, one.configuration, policy) for device_class in used
     )
