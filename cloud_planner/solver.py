@@ -1,18 +1,22 @@
-"""The MILP solvers behind the planner's port: CBC through python-mip, and HiGHS through scipy where CBC leaves a gap.
+"""The MILP solvers behind the planner's port: CBC through python-mip, and HiGHS where CBC leaves a gap.
 
-One thread and a fixed seed, so that the same problem gives the same answer; work is limited by nodes, and by the clock
-only where the caller says so. CBC writes to the process's standard output from C: it is closed off meanwhile.
+HiGHS comes through python-mip as well where its library is installed (the extra ``highs``), which takes a start; else
+through scipy, which takes none. One thread and a fixed seed, so that the same problem gives the same answer; work is
+limited by nodes, and by the clock only where the caller says so. Solvers write to the process's standard output from
+C: it is closed off meanwhile.
 """
 
 from __future__ import annotations
 
 import ctypes
+import logging
 import os
 import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import cache
 from math import inf, isfinite
 
 import mip
@@ -21,7 +25,8 @@ from scipy.optimize import Bounds, LinearConstraint
 from scipy.optimize import milp as highs
 from scipy.sparse import csr_array
 
-from cloud_planner.core.select.milp import Milp, MilpResult, MilpStatus, Sense, Work
+from cloud_planner.core.select.milp import Milp, MilpResult, MilpStatus, Row, Sense, Work
+from cloud_planner.solver_check import failed
 
 _SEED = 1
 #: Redirection concerns the whole process, so one solve at a time.
@@ -66,14 +71,32 @@ class CbcSolver:
     def solve(self, milp: Milp, work: Work) -> MilpResult:
         """Solves, within the work given."""
         with silent():
-            try:
-                return _solve(milp, work)
-            except (mip.exceptions.MipBaseException, OSError, ValueError, TypeError, RuntimeError) as error:
-                return _failed(f"{type(error).__name__}: {error}")
+            return _solved(milp, work, mip.CBC)
 
 
-def _solve(milp: Milp, work: Work) -> MilpResult:
-    model = mip.Model(sense=mip.MAXIMIZE if milp.maximize else mip.MINIMIZE, solver_name=mip.CBC)
+def _solved(milp: Milp, work: Work, name: str) -> MilpResult:
+    # CBC dies of rows without terms.
+    empty = [row for row in milp.rows if not row.terms]
+    if any(not _holds(row) for row in empty):
+        return MilpResult(status=MilpStatus.INFEASIBLE, values=(), objective=0.0, bound=0.0)
+    if empty:
+        milp = replace(milp, rows=tuple(row for row in milp.rows if row.terms))
+    try:
+        return _solve(milp, work, name)
+    except (mip.exceptions.MipBaseException, OSError, ValueError, TypeError, RuntimeError) as error:
+        return failed(f"{type(error).__name__}: {error}")
+
+
+def _holds(row: Row) -> bool:
+    """Whether a row without terms holds."""
+    if row.sense is Sense.EQUAL:
+        return row.rhs == 0.0
+    return row.rhs >= 0.0 if row.sense is Sense.AT_MOST else row.rhs <= 0.0
+
+
+def _solve(milp: Milp, work: Work, name: str) -> MilpResult:
+    """Solves with python-mip, by the solver of this name."""
+    model = mip.Model(sense=mip.MAXIMIZE if milp.maximize else mip.MINIMIZE, solver_name=name)
     model.verbose = 0
     model.threads = 1
     model.seed = _SEED
@@ -105,10 +128,11 @@ def _solve(milp: Milp, work: Work) -> MilpResult:
         )
         model.add_constr(expression, name=f"r{index}")
     if milp.start is not None:
+        # CBC works out the continuous ones; HiGHS would take them for 0.
         model.start = [
             (variable, value)
             for variable, value, integer in zip(variables, milp.start, milp.integer, strict=True)
-            if integer
+            if integer or name == mip.HIGHS
         ]
     seconds = work.max_seconds if work.max_seconds is not None else mip.INF
     status = model.optimize(max_seconds=seconds, max_nodes=work.max_nodes)
@@ -120,7 +144,7 @@ def _result(model: mip.Model, variables: list[mip.Var], status: mip.Optimization
     if status in (kinds.INFEASIBLE, kinds.INT_INFEASIBLE):
         return MilpResult(status=MilpStatus.INFEASIBLE, values=(), objective=0.0, bound=0.0)
     if status is kinds.ERROR or status is kinds.UNBOUNDED:
-        return _failed(status.name.lower())
+        return failed(status.name.lower())
     raw_bound = model.objective_bound
     bound = float(raw_bound) / scale if raw_bound is not None else (inf if model.sense == mip.MAXIMIZE else -inf)
     if status in (kinds.OPTIMAL, kinds.FEASIBLE) and model.num_solutions:
@@ -133,18 +157,38 @@ def _result(model: mip.Model, variables: list[mip.Var], status: mip.Optimization
     return MilpResult(status=MilpStatus.NO_SOLUTION, values=(), objective=0.0, bound=bound)
 
 
+@cache
+def takes_starts() -> bool:
+    """Whether HiGHS is there for python-mip."""
+    # It complains where it finds highspy without the C interface, and then looks further.
+    logging.getLogger("mip.highs").setLevel(logging.CRITICAL)
+    try:
+        import mip.highs
+    except Exception:  # whatever its loader stumbles over, scipy has another HiGHS
+        return False
+    return bool(mip.highs.has_highs)
+
+
 class HighsSolver:
-    """Solves with HiGHS; any failure is a result, not an exception. It takes no start."""
+    """Solves with HiGHS; any failure is a result, not an exception. Through scipy (``plain``) it takes no start."""
+
+    def __init__(self, *, plain: bool = False) -> None:
+        self._plain = plain
 
     def solve(self, milp: Milp, work: Work) -> MilpResult:
         """Solves, within the work given; nodes are fewer on large programmes."""
         if not milp.lower:
             return MilpResult(status=MilpStatus.OPTIMAL, values=(), objective=0.0, bound=0.0)
         with silent():
+            if not self._plain and takes_starts():
+                found = _solved(milp, replace(work, max_nodes=_highs_nodes(milp, work)), mip.HIGHS)
+                # It may say "unbounded" where it means "infeasible": scipy's tells the two apart.
+                if found.status is not MilpStatus.FAILED:
+                    return found
             try:
                 return _solve_highs(milp, work)
             except (ValueError, TypeError, RuntimeError, MemoryError) as error:
-                return _failed(f"{type(error).__name__}: {error}")
+                return failed(f"{type(error).__name__}: {error}")
 
 
 class ThoroughSolver:
@@ -155,7 +199,8 @@ class ThoroughSolver:
         first = CbcSolver().solve(milp, work)
         if first.status in {MilpStatus.OPTIMAL, MilpStatus.INFEASIBLE}:
             return first
-        return settle(first, HighsSolver().solve(milp, work), maximize=milp.maximize)
+        further = replace(milp, start=first.values) if first.solved else milp
+        return settle(first, HighsSolver().solve(further, work), maximize=milp.maximize)
 
 
 def settle(first: MilpResult, second: MilpResult, *, maximize: bool) -> MilpResult:
@@ -181,15 +226,14 @@ def settle(first: MilpResult, second: MilpResult, *, maximize: bool) -> MilpResu
     return replace(better, status=second.status, bound=sign * max(sign * bound, sign * better.objective))
 
 
-def _failed(detail: str) -> MilpResult:
-    return MilpResult(status=MilpStatus.FAILED, values=(), objective=0.0, bound=0.0, detail=detail)
+def _highs_nodes(milp: Milp, work: Work) -> int:
+    return max(_HIGHS_LEAST_NODES, min(work.max_nodes, _HIGHS_NODE_COLUMNS // len(milp.lower)))
 
 
 def _solve_highs(milp: Milp, work: Work) -> MilpResult:
     largest = max((abs(value) for value in milp.objective), default=0.0)
     scale = (_LARGEST_COEFFICIENT / largest if largest > 0.0 else 1.0) * (-1.0 if milp.maximize else 1.0)
-    nodes = max(_HIGHS_LEAST_NODES, min(work.max_nodes, _HIGHS_NODE_COLUMNS // len(milp.lower)))
-    options: dict[str, float | int] = {"mip_rel_gap": 1e-9, "node_limit": nodes}
+    options: dict[str, float | int] = {"mip_rel_gap": 1e-9, "node_limit": _highs_nodes(milp, work)}
     if work.max_seconds is not None:
         options["time_limit"] = work.max_seconds
     solved = highs(
@@ -205,7 +249,7 @@ def _solve_highs(milp: Milp, work: Work) -> MilpResult:
     bound = float(proven) / scale if proven is not None and isfinite(proven) else (inf if milp.maximize else -inf)
     if solved.x is None:
         if not isfinite(bound):
-            return _failed(str(solved.message))
+            return failed(str(solved.message))
         return MilpResult(status=MilpStatus.NO_SOLUTION, values=(), objective=0.0, bound=bound)
     objective = float(solved.fun) / scale
     optimal = solved.status == 0
