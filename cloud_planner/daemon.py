@@ -18,6 +18,7 @@ from circinus.clock import Clock, SystemClock
 from circinus.errors import CircinusError
 from circinus.events import configure, event
 from circinus.v1 import control_pb2_grpc, planner_pb2_grpc
+from cloud_planner.background import Background
 from cloud_planner.bell import Bell
 from cloud_planner.catalog import Catalog
 from cloud_planner.core.live_search import SearchStepResult, SearchTask
@@ -39,6 +40,7 @@ from cloud_planner.solving import Offloaded, Planning, PlanningProcess, SearchPr
 from cloud_planner.store import BlobStore, SqliteStore
 from cloud_planner.surroundings import Surroundings
 from cloud_planner.telemetry import TelemetryWriter
+from cloud_planner.trials import Trials
 
 if TYPE_CHECKING:
     import grpc.aio
@@ -85,11 +87,13 @@ async def running(
     address = f"{settings.listen.rpartition(':')[0]}:{port}"
     store = await SqliteStore.open(settings.state_dir / "planner.sqlite3")
     planner = planning if planning is not None else PlanningProcess(solver_s=settings.solver_s)
+    # A second one, which is started only where there is much to plan.
+    thorough = planning if planning is not None else PlanningProcess(solver_s=settings.solver_s)
     stepper = steps if steps is not None else SearchProcess()
     try:
         # A first query needn't wait for it.
         await stepper.start()
-        overview = await _assemble(settings, clock, store, planner, stepper)
+        overview = await _assemble(settings, clock, store, planner, thorough, stepper)
         epoch = overview.rollout.epoch
         control = ControlService(
             overview.registry,
@@ -109,6 +113,7 @@ async def running(
                 tasks.create_task(overview.rollout.run(), name="rollout"),
                 tasks.create_task(overview.searching.run(), name="searching"),
                 tasks.create_task(overview.loop.run(), name="planning"),
+                tasks.create_task(overview.background.run(), name="background"),
                 tasks.create_task(overview.telemetry.run(), name="telemetry"),
             ]
             try:
@@ -122,6 +127,7 @@ async def running(
         await overview.telemetry.flush()
     finally:
         await planner.close()
+        await thorough.close()
         await stepper.close()
         await store.close()
 
@@ -131,6 +137,7 @@ async def _assemble(
     clock: Clock,
     store: SqliteStore,
     planning: Planning,
+    thorough: Planning,
     steps: Offloaded[SearchTask, SearchStepResult],
 ) -> Overview:
     # Whatever may change a plan may change a search; what was profiled concerns searches alone, until a choice changes.
@@ -162,6 +169,7 @@ async def _assemble(
         watched=watched,
         policy=settings.search_policy,
     )
+    background = Background(thorough, replan)
     loop = PlanningLoop(
         store,
         catalog,
@@ -173,6 +181,7 @@ async def _assemble(
         clock,
         changed=replan,
         watched=watched,
+        background=background,
         times=settings.loop_times,
     )
     for part in (registry, catalog, rollout, searching, loop):
@@ -186,6 +195,8 @@ async def _assemble(
         searching=searching,
         rollout=rollout,
         loop=loop,
+        background=background,
+        trials=Trials(loop, catalog, searching, rollout, clock),
         telemetry=TelemetryWriter(store, clock, rollout.epoch),
         clock=clock,
         replan=replan,

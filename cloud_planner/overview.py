@@ -11,6 +11,7 @@ from circinus.model.directive import Generation
 from circinus.model.pipeline import configuration_key
 from circinus.model.query import Query
 from circinus.v1 import planner_pb2, types_pb2
+from cloud_planner.background import Background
 from cloud_planner.bell import Bell
 from cloud_planner.catalog import Catalog
 from cloud_planner.planning_loop import PlanningLoop
@@ -20,6 +21,7 @@ from cloud_planner.rollout import Rollout
 from cloud_planner.searching import Searching
 from cloud_planner.store import BlobStore, RolloutPhase, Store
 from cloud_planner.telemetry import TelemetryWriter
+from cloud_planner.trials import Trials
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +36,8 @@ class Overview:
     searching: Searching
     rollout: Rollout
     loop: PlanningLoop
+    background: Background
+    trials: Trials
     telemetry: TelemetryWriter
     clock: Clock
     replan: Bell

@@ -7,8 +7,9 @@ queries gives the same directives, of which the rollout makes no new generation.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from circinus import wire
 from circinus.clock import Clock
@@ -18,8 +19,10 @@ from circinus.model.directive import Generation
 from circinus.model.plan import Plan, Selection
 from circinus.model.query import Query, QueryId
 from circinus.v1 import planner_pb2
+from cloud_planner.background import Background
 from cloud_planner.bell import Bell
 from cloud_planner.catalog import Catalog
+from cloud_planner.core.audit_directives import audit_directives
 from cloud_planner.core.decompose import Choice
 from cloud_planner.core.directives import directives
 from cloud_planner.core.needs import Assessment, verification_needs
@@ -28,12 +31,12 @@ from cloud_planner.core.problem import Problem
 from cloud_planner.profiling import Profiling
 from cloud_planner.rollout import Rollout
 from cloud_planner.searching import Searching
-from cloud_planner.solving import Planning
+from cloud_planner.solving import ExplainTask, Planning
 from cloud_planner.store import Store
 from cloud_planner.surroundings import Surroundings
 
 #: The selection of no queries.
-_NOTHING = Selection(
+NOTHING = Selection(
     plans=(),
     unplaced=(),
     machines=(),
@@ -86,8 +89,10 @@ class PlanningLoop:
         *,
         changed: Bell,
         watched: Bell,
+        background: Background | None = None,
         times: LoopTimes | None = None,
     ) -> None:
+        """``background`` looks for better selections than those that hold running queries; None: nothing is held."""
         self._store = store
         self._catalog = catalog
         self._profiling = profiling
@@ -98,6 +103,7 @@ class PlanningLoop:
         self._clock = clock
         self._changed = changed
         self._watched = watched
+        self._background = background
         self._times = times if times is not None else LoopTimes()
         self._decision = Decision(summary=planner_pb2.SelectionSummary())
         self._solved: tuple[Problem, PlanResult] | None = None
@@ -116,6 +122,11 @@ class PlanningLoop:
     def decision(self) -> Decision:
         """What was decided last."""
         return self._decision
+
+    @property
+    def solved(self) -> tuple[Problem, PlanResult] | None:
+        """The problem that was solved last, and how; None: none was since the start."""
+        return self._solved
 
     @property
     def up_to_date(self) -> bool:
@@ -162,20 +173,24 @@ class PlanningLoop:
         if not self._searching.looked:
             # After a start: what is served must not be stopped because nobody knows yet why it was chosen.
             return
-        snapshot, made = await self._draft(self._catalog.queries, self._searching.choices())
+        snapshot, made = await self.draft(self._catalog.queries, self._searching.choices())
         result = await self._solve(made.problem)
         if result.findings:
             raise CircinusError(f"the plan does not pass its audit: {'; '.join(result.findings[:3])}")
         selection = told(snapshot, made, result.selection)
         self._verify(snapshot, selection)
-        summary = _summary(selection, made.assessment)
+        summary = summary_of(selection, made.assessment)
         # A query that was removed meanwhile must not come back.
         still_there = {query.id for query in self._catalog.queries}
         queries = [query for query in made.assessment.plannable if query.id in still_there]
         self._decision = Decision(summary=summary, profiling=made.assessment.profiling, pending=made.assessment.pending)
         plans = [plan for plan in selection.plans if plan.query_id in still_there]
         unnumbered = Generation(epoch=self._rollout.epoch, number=0)
-        made_new = await self._rollout.propose(summary, directives(made.fleet, queries, plans, unnumbered))
+        told_devices = directives(made.fleet, queries, plans, unnumbered)
+        if wrong := audit_directives(replace(selection, plans=tuple(plans)), told_devices, {}):
+            said = "; ".join(f"{finding.subject}: {finding.message}" for finding in wrong[:3])
+            raise CircinusError(f"the directives do not pass their audit: {said}")
+        made_new = await self._rollout.propose(summary, told_devices)
         if not made_new:
             await self._store.put_decision(summary)
 
@@ -188,15 +203,21 @@ class PlanningLoop:
         self._searching.verify(verification_needs(snapshot.fleet, queries, plans, snapshot.circumstances))
 
     async def _solve(self, problem: Problem) -> PlanResult:
-        if self._solved is not None and self._solved[0] == problem:
+        background = self._background
+        better = background.better(problem) if background is not None else None
+        if better is None and self._solved is not None and self._solved[0] == problem:
             return self._solved[1]
         began_s = self._clock.monotonic_s()
-        result = await self._plan(problem)
+        held = background.policy.held(problem) if background is not None else frozenset[QueryId]()
+        result = better if better is not None else await self.plan(problem, held)
         self._solved = (problem, result)
+        if background is not None and held and better is None:
+            background.consider(problem, result)
         event(
             "planned",
             queries=len(problem.queries),
             plans=len(result.selection.plans),
+            held=len(held),
             goodput_per_s=result.selection.goodput_per_s,
             bound_per_s=result.selection.goodput_bound_per_s,
             cost_per_h=result.selection.cost_per_h,
@@ -204,31 +225,28 @@ class PlanningLoop:
         )
         return result
 
-    async def _plan(self, problem: Problem) -> PlanResult:
+    async def plan(self, problem: Problem, held: frozenset[QueryId] = frozenset()) -> PlanResult:
+        """The audited selection for a problem, whatever is in force; ``held`` queries keep their plans or end."""
         # Nothing to plan needs no solver, nor a process for one.
-        return await self._planning.plan(problem) if problem.queries else PlanResult(selection=_NOTHING, findings=())
+        return (
+            await self._planning.plan(problem, held) if problem.queries else PlanResult(selection=NOTHING, findings=())
+        )
 
-    async def dry_run(self, extra: Sequence[Query]) -> planner_pb2.SelectionSummary:
-        """What would be decided now if these queries had been submitted, too; nothing is asked for or applied."""
-        taken = {query.id for query in self._catalog.queries}
-        named = list(self._catalog.queries)
-        added = []
-        for number, query in enumerate(extra, start=1):
-            query_id = query.id or QueryId(f"extra-{number}")
-            if query_id not in taken:
-                taken.add(query_id)
-                added.append(replace(query, id=query_id))
-        choices = {**self._searching.choices(), **await self._searching.choices_for(added)}
-        snapshot, made = await self._draft([*named, *added], choices)
-        began_s = self._clock.monotonic_s()
-        result = await self._plan(made.problem)
-        summary = _summary(told(snapshot, made, result.selection), made.assessment)
-        summary.solver_s = self._clock.monotonic_s() - began_s
-        return summary
+    async def explain(self, task: ExplainTask) -> dict[str, Any]:
+        """Why a query of a selection has its plan, or none."""
+        return await self._planning.explain(task)
 
-    async def _draft(
-        self, queries: Sequence[Query], choices: Mapping[QueryId, tuple[Choice, ...]]
+    async def draft(
+        self,
+        queries: Sequence[Query],
+        choices: Mapping[QueryId, tuple[Choice, ...]],
+        fresh: Collection[QueryId] = (),
     ) -> tuple[Snapshot, Draft]:
+        """The present, with these queries and choices, and what is to be solved of it.
+
+        ``fresh``: queries that are not those that the searches know; what was refused them says nothing.
+        """
+        refusals = {name: why for name, why in self._searching.refusals().items() if name not in fresh}
         pipelines = self._catalog.pipelines
         used = {query.pipeline_id for query in queries}
         keys = {
@@ -240,7 +258,7 @@ class PlanningLoop:
         snapshot = Snapshot(
             fleet=self._surroundings.fleet(pipelines, tables, choices),
             queries=tuple(queries),
-            circumstances=self._surroundings.circumstances(self._profiling.failures, self._searching.refusals()),
+            circumstances=self._surroundings.circumstances(self._profiling.failures, refusals),
             running=self._running(),
         )
         if self._drafted is None or self._drafted[0] != snapshot:
@@ -253,7 +271,8 @@ class PlanningLoop:
         return wire.selection_from_message(newest.selection).plans if newest is not None else ()
 
 
-def _summary(selection: Selection, assessment: Assessment) -> planner_pb2.SelectionSummary:
+def summary_of(selection: Selection, assessment: Assessment) -> planner_pb2.SelectionSummary:
+    """A selection's message, with the queries that had to be left out of it."""
     summary = wire.selection_to_message(selection)
     for query_id, reason in sorted(assessment.refused.items()):
         summary.unplaced.append(planner_pb2.Unplaced(query_id=query_id, reason=reason))

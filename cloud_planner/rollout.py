@@ -12,12 +12,13 @@ from dataclasses import dataclass, replace
 from circinus import wire
 from circinus.channel import MAX_PAYLOAD_BYTES
 from circinus.clock import Clock
-from circinus.errors import TooLarge
+from circinus.errors import Internal, TooLarge
 from circinus.events import event, warning
 from circinus.model.device import DeviceId
 from circinus.model.directive import Directive, Generation
 from circinus.v1 import control_pb2, planner_pb2, types_pb2
 from cloud_planner.bell import Bell
+from cloud_planner.core.audit_directives import audit_generations
 from cloud_planner.core.directives import empty
 from cloud_planner.core.stages import DeviceStage, Progress, Steps, next_steps
 from cloud_planner.registry import AgentSession, DeviceRecord, Registry
@@ -142,6 +143,7 @@ class Rollout:
 
         Raises:
             TooLarge: a directive does not fit into one message; nothing changes then.
+            Internal: a device has passed the new generation already; nothing changes then.
         """
         newest = self._newest
         wanted = {directive.device_id: _content(wire.directive_to_message(directive)) for directive in directives}
@@ -160,15 +162,16 @@ class Rollout:
                 return False
         number = max(newest.generation.number if newest is not None else 0, self._floor) + 1
         generation = Generation(epoch=self._epoch, number=number)
+        numbered = [replace(directive, generation=generation) for directive in directives]
+        if wrong := audit_generations(numbered, self._accepted()):
+            said = "; ".join(f"{finding.subject}: {finding.message}" for finding in wrong[:3])
+            raise Internal(f"generation {number} does not pass its audit: {said}")
         record = GenerationRecord(
             generation=generation,
             created_at=self._clock.now(),
             phase=RolloutPhase.STARTING,
             selection=selection,
-            directives={
-                directive.device_id: wire.directive_to_message(replace(directive, generation=generation))
-                for directive in directives
-            },
+            directives={directive.device_id: wire.directive_to_message(directive) for directive in numbered},
         )
         await self._store.put_generation(record)
         # What an unfinished generation left behind has to leave, too.
@@ -180,6 +183,14 @@ class Rollout:
         self._changed.ring()
         self._watched.ring()
         return True
+
+    def _accepted(self) -> dict[DeviceId, Generation]:
+        """What devices accepted from this planner. Of another epoch they refuse all, which is theirs to say."""
+        return {
+            record.device.id: Generation(epoch=record.status.epoch, number=record.status.generation)
+            for record in self._registry.records()
+            if record.status.generation and record.status.epoch == self._epoch
+        }
 
     async def run(self) -> None:
         """Goes on with the rollout at every change, for ever."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import multiprocessing
 import signal
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection
@@ -18,7 +19,9 @@ from typing import Any, Generic, Protocol, TypeVar
 from circinus.errors import Internal, TimedOut
 from circinus.events import warning
 from circinus.model.device import Digest
+from circinus.model.plan import Selection
 from circinus.model.profile import ProfileTable
+from circinus.model.query import QueryId
 from cloud_planner.core.live_search import SearchStepResult, SearchTask, StepMemo
 from cloud_planner.core.planning import PlanResult
 from cloud_planner.core.problem import Problem
@@ -50,11 +53,19 @@ class Offloaded(Protocol[_TaskContra, _ResultCo]):
 class Planning(Protocol):
     """Plans, wherever."""
 
-    async def plan(self, problem: Problem) -> PlanResult:
-        """The audited selection for a problem.
+    async def plan(self, problem: Problem, held: frozenset[QueryId] = frozenset()) -> PlanResult:
+        """The audited selection for a problem; ``held`` queries keep their running plans or end.
 
         Raises:
             Internal: planning itself failed.
+            TimedOut: it took too long.
+        """
+
+    async def explain(self, task: ExplainTask) -> dict[str, Any]:
+        """Why a query has its plan, or none, as the document of docs/explain.md.
+
+        Raises:
+            Internal: explaining itself failed.
             TimedOut: it took too long.
         """
 
@@ -62,13 +73,59 @@ class Planning(Protocol):
         """Ends whatever plans."""
 
 
-def plan_live(problem: Problem, seconds: float) -> PlanResult:
-    """Plans with CBC, for so many seconds at most."""
+def plan_live(problem: Problem, seconds: float, held: frozenset[QueryId] = frozenset()) -> PlanResult:
+    """Plans for so many seconds at most; if a solver dies, in a process of its own, a selection still stands.
+
+    Small problems go to CBC, large ones to column generation, whose workers end with this process.
+    """
+    from cloud_planner.core.audit_figures import audit_figures
     from cloud_planner.core.planning import plan
     from cloud_planner.core.select import SelectLimits, Work
+    from cloud_planner.core.select.large import Generation
     from cloud_planner.solver import CbcSolver
+    from cloud_planner.solver_pool import warm_pool
+    from cloud_planner.solver_process import warm_solver
 
-    return plan(problem, CbcSolver(), SelectLimits(work=Work(max_seconds=seconds)))
+    generation = Generation(programmes=warm_pool().programmes(), seconds=seconds, clock_s=time.monotonic)
+    limits = SelectLimits(work=Work(max_seconds=seconds), generation=generation, held=held)
+    result = plan(problem, warm_solver(CbcSolver), limits)
+    more = audit_figures(problem, result.selection)
+    return replace(result, findings=(*result.findings, *(str(finding) for finding in more)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HoldTask:
+    """A problem of which some queries keep their running plans or end."""
+
+    problem: Problem
+    held: frozenset[QueryId]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExplainTask:
+    """A query of a selection that is to be explained."""
+
+    problem: Problem
+    selection: Selection
+    query_id: QueryId
+
+
+def explain_live(task: ExplainTask) -> dict[str, Any]:
+    """The document that explains it."""
+    from cloud_planner.core.explain import explain
+    from cloud_planner.offline.explained import explanation_document
+    from cloud_planner.solver import CbcSolver
+    from cloud_planner.solver_process import warm_solver
+
+    found = explain(task.problem, task.selection, task.query_id, warm_solver(CbcSolver))
+    return dict(explanation_document(found))
+
+
+def work_live(task: Problem | HoldTask | ExplainTask, seconds: float) -> PlanResult | dict[str, Any]:
+    """What the planning process does with a task."""
+    if isinstance(task, HoldTask):
+        return plan_live(task.problem, seconds, task.held)
+    return explain_live(task) if isinstance(task, ExplainTask) else plan_live(task, seconds)
 
 
 TableKey = tuple[Digest, Digest]
@@ -198,21 +255,27 @@ class WorkProcess(Generic[_Task, _Result]):
         await self._kill()
 
 
-class PlanningProcess(WorkProcess[Problem, PlanResult]):
-    """Plans in a child process, one problem at a time."""
+class PlanningProcess(WorkProcess[Any, Any]):
+    """Plans and explains in a child process, one task at a time."""
 
     def __init__(
         self,
         *,
         solver_s: float = 20.0,
         timeout_s: float = 120.0,
-        function: Callable[[Problem, float], PlanResult] = plan_live,
+        function: Callable[[Any, float], Any] = work_live,
     ) -> None:
         super().__init__(function, what="planning", seconds=solver_s, timeout_s=timeout_s)
 
-    async def plan(self, problem: Problem) -> PlanResult:
-        """The audited selection for a problem."""
-        return await self.run(problem)
+    async def plan(self, problem: Problem, held: frozenset[QueryId] = frozenset()) -> PlanResult:
+        """The audited selection for a problem; ``held`` queries keep their running plans or end."""
+        found: PlanResult = await self.run(HoldTask(problem=problem, held=held) if held else problem)
+        return found
+
+    async def explain(self, task: ExplainTask) -> dict[str, Any]:
+        """Why a query has its plan, or none."""
+        found: dict[str, Any] = await self.run(task)
+        return found
 
 
 class SearchProcess(WorkProcess[SearchTask, SearchStepResult]):

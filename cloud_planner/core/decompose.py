@@ -10,7 +10,7 @@ enforced by pacing. More than one core gains nothing, since operators are single
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import hypot
 from typing import Final
@@ -23,14 +23,16 @@ from circinus.model.pipeline import (
     OperatorSpec,
     PipelineId,
     RegisteredPipeline,
+    configuration_key,
 )
 from circinus.model.pipeline import State as OperatorState
 from circinus.model.plan import Interval, Plan
 from circinus.model.profile import ProfileTable
 from circinus.model.query import Query, QueryId, Slo
 from cloud_planner.core.believed_times import believed_times, relative_error
-from cloud_planner.core.problem import Candidate, Delay, Machine, Option, Problem, QueryProblem, Step, Wire
+from cloud_planner.core.problem import Candidate, Delay, Machine, Option, Problem, QueryProblem, Step
 from cloud_planner.core.profiles import ClassStatistics, ServiceStatistics, stage_correlation_ratio
+from cloud_planner.core.vicinity import Vicinity, environment_ready, wires
 
 #: Core shares that a replica may have.
 CORE_SHARES: Final = (0.25, 0.5, 1.0)
@@ -86,10 +88,8 @@ class Fleet:
 def decompose(fleet: Fleet, queries: Sequence[Query], running: tuple[Plan, ...] = ()) -> Problem:
     """The planning problem of these queries on this fleet."""
     devices = tuple(sorted(fleet.devices, key=lambda device: device.id))
-    statistics: dict[tuple[Digest, Digest], dict[DeviceClass, ClassStatistics]] = {}
-    problems = [
-        _query_problem(fleet, devices, query, statistics) for query in sorted(queries, key=lambda query: query.id)
-    ]
+    work = _Decomposition(fleet=fleet, near=Vicinity(devices))
+    problems = [_query_problem(work, query) for query in sorted(queries, key=lambda query: query.id)]
     wanted = {query.id for query in queries}
     return Problem(
         machines=tuple(_machine(device) for device in devices),
@@ -99,44 +99,9 @@ def decompose(fleet: Fleet, queries: Sequence[Query], running: tuple[Plan, ...] 
     )
 
 
-def wires(devices: Sequence[Device]) -> list[Wire]:
-    """The links between these devices that can carry items: one of the two ends can be dialled."""
-    by_id = {device.id: device for device in devices}
-    found = []
-    for device in devices:
-        for link in device.links:
-            peer = by_id.get(link.peer)
-            if peer is None or peer.id == device.id or not (device.data_address or peer.data_address):
-                continue
-            found.append(
-                Wire(
-                    source=device.id,
-                    target=peer.id,
-                    bandwidth_bit_per_s=float(link.bandwidth_bit_per_s) or None,
-                    rtt_ms=link.rtt_ms,
-                    price_per_gb=link.price_per_gb,
-                )
-            )
-    return found
-
-
 def reachable(devices: Sequence[Device], source: DeviceId) -> frozenset[DeviceId]:
     """The devices that items from a source can reach over any number of links, itself included."""
-    onward: dict[DeviceId, set[DeviceId]] = {}
-    for wire in wires(devices):
-        onward.setdefault(wire.source, set()).add(wire.target)
-    seen, frontier = {source}, [source]
-    while frontier:
-        for target in onward.get(frontier.pop(), ()):
-            if target not in seen:
-                seen.add(target)
-                frontier.append(target)
-    return frozenset(seen)
-
-
-def environment_ready(device: Device, digest: Digest) -> bool:
-    """Whether a device said that it can run operators in this environment."""
-    return any(environment.digest == digest and environment.ready for environment in device.environments)
+    return Vicinity(devices).reachable(source)
 
 
 def memory_limit_bytes(measured_bytes: int) -> int:
@@ -238,33 +203,25 @@ def content_statistics(
     return found
 
 
-def _query_problem(
-    fleet: Fleet,
-    devices: tuple[Device, ...],
-    query: Query,
-    statistics: dict[tuple[Digest, Digest], dict[DeviceClass, ClassStatistics]],
-) -> QueryProblem:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Decomposition:
+    """What the queries of one decomposition have in common: statistics by bundle and content, candidates."""
+
+    fleet: Fleet
+    near: Vicinity
+    statistics: dict[tuple[Digest, Digest], dict[DeviceClass, ClassStatistics]] = field(default_factory=dict)
+    candidates: dict[Hashable, tuple[Candidate, ...]] = field(default_factory=dict)
+
+
+def _query_problem(work: _Decomposition, query: Query) -> QueryProblem:
     """A query's part. What is only believed accurate enough is planned without a bound on accuracy (planning.py)."""
     candidates: tuple[Candidate, ...] = ()
+    fleet = work.fleet
     registered = fleet.pipelines[query.pipeline_id]
-    content = content_of(registered, query.content)
-    key = (registered.bundle_digest, content.digest)
-    impossible = _impossible(fleet, devices, query, registered)
+    impossible = _impossible(fleet, work.near, query, registered)
     choices = fleet.choices.get(query.id, ())
     if not impossible and choices:
-        if key not in statistics:
-            statistics[key] = content_statistics(fleet, query)
-        usable = usable_devices(devices, query, registered)
-        table = fleet.table(registered, content)
-        profiles = [profile for ones in (table.times.values() if table is not None else ()) for profile in ones]
-        made = [
-            replace(
-                _candidate(registered, choice, statistics[key], usable, query),
-                stage_correlation_ratio=stage_correlation_ratio(profiles, choice.configuration),
-            )
-            for choice in choices
-        ]
-        candidates = tuple(one for one in made if all(step.options for step in one.steps))
+        candidates = _candidates(work, query, registered, choices)
     if not impossible and not candidates:
         impossible = f"no configuration of {query.pipeline_id} is known to meet its SLO on {query.content}"
     certified = all(choice.certified for choice in choices)
@@ -279,27 +236,61 @@ def _query_problem(
     )
 
 
+def _candidates(
+    work: _Decomposition, query: Query, registered: RegisteredPipeline, choices: tuple[Choice, ...]
+) -> tuple[Candidate, ...]:
+    """What a query could be served with; the very same for queries that do not differ in what it depends on."""
+    content = content_of(registered, query.content)
+    usable = work.near.usable(query.source_device_id, registered.environment_digest)
+    pinned = any(operator.pinned == SOURCE for operator in registered.pipeline.operators)
+    key = (
+        query.pipeline_id,
+        content.digest,
+        tuple((configuration_key(choice.configuration), choice.accuracy) for choice in choices),
+        tuple(device.id for device in usable),
+        query.source_device_id if pinned else None,
+        query.rate_per_s,
+        query.slo.latency_ms,
+    )
+    if key in work.candidates:
+        return work.candidates[key]
+    measured = (registered.bundle_digest, content.digest)
+    if measured not in work.statistics:
+        work.statistics[measured] = content_statistics(work.fleet, query)
+    statistics = work.statistics[measured]
+    table = work.fleet.table(registered, content)
+    profiles = [profile for ones in (table.times.values() if table is not None else ()) for profile in ones]
+    made = [
+        replace(
+            _candidate(registered, choice, statistics, usable, query),
+            stage_correlation_ratio=stage_correlation_ratio(profiles, choice.configuration),
+        )
+        for choice in choices
+    ]
+    work.candidates[key] = tuple(one for one in made if all(step.options for step in one.steps))
+    return work.candidates[key]
+
+
 def _promised(query: Query) -> Slo:
     """The SLO that a plan is held to: with a margin, an accuracy that is lower by it is as good."""
     bound = query.slo.accuracy_ratio
     return query.slo if bound is None else replace(query.slo, accuracy_ratio=bound - query.slo.accuracy_margin_ratio)
 
 
-def impossibility(fleet: Fleet, query: Query) -> str:
-    """Why a query can't be planned whatever its SLO; empty if it can."""
-    devices = tuple(sorted(fleet.devices, key=lambda device: device.id))
-    return _impossible(fleet, devices, query, fleet.pipelines[query.pipeline_id])
+def impossibility(fleet: Fleet, query: Query, near: Vicinity | None = None) -> str:
+    """Why a query can't be planned whatever its SLO; empty if it can. ``near``: of the fleet's devices, if known."""
+    return _impossible(fleet, near or Vicinity(fleet.devices), query, fleet.pipelines[query.pipeline_id])
 
 
-def _impossible(fleet: Fleet, devices: tuple[Device, ...], query: Query, registered: RegisteredPipeline) -> str:
+def _impossible(fleet: Fleet, near: Vicinity, query: Query, registered: RegisteredPipeline) -> str:
     """Why a query can't be planned whatever its SLO; empty if it can."""
-    source = fleet.device(query.source_device_id)
+    source = near.by_id.get(query.source_device_id)
     if source is None:
         why = fleet.absent.get(query.source_device_id, "it is not known here")
         return f"its source device {query.source_device_id} can't be planned with: {why}"
     if not environment_ready(source, registered.environment_digest):
         return f"its source can't run on {source.id}: {environment_reason(source, registered.environment_digest)}"
-    usable = usable_devices(devices, query, registered)
+    usable = near.usable(source.id, registered.environment_digest)
     for operator in registered.pipeline.operators:
         if not any(_may_run(operator, device, query) for device in usable):
             where = f" (pinned to {operator.pinned})" if operator.pinned else ""
@@ -315,10 +306,7 @@ def environment_reason(device: Device, digest: Digest) -> str:
 
 def usable_devices(devices: Sequence[Device], query: Query, registered: RegisteredPipeline) -> tuple[Device, ...]:
     """The devices that a query's operators could be placed on: reachable, and their environment is ready."""
-    near = reachable(devices, query.source_device_id)
-    return tuple(
-        device for device in devices if device.id in near and environment_ready(device, registered.environment_digest)
-    )
+    return Vicinity(devices).usable(query.source_device_id, registered.environment_digest)
 
 
 def _may_run(operator: OperatorSpec, device: Device, query: Query) -> bool:
@@ -394,6 +382,7 @@ def _step(
         output_bytes=most.output_bytes if most is not None else 0.0,
         options=tuple(options),
         single=operator.state is OperatorState.PER_SOURCE,
+        site_inputs=frozenset(operator.site_inputs),
     )
 
 

@@ -229,13 +229,6 @@ def items_ratio(candidate: Candidate, step: Step) -> float:
     return step.items_per_item / most if most > 0.0 else 1.0
 
 
-def replica_arrival_per_s(query: QueryProblem, step: Step, option: Option, replicas: int, cap_ratio: float) -> float:
-    """Items per second at one replica: the planned load over the replicas, or for a split query the cap."""
-    if query.splittable:
-        return cap_ratio * option.capacity_per_s
-    return query.rate_per_s * step.items_per_item / replicas
-
-
 def join(mean_a: Number, variance_a: Number, mean_b: Number, variance_b: Number) -> tuple[Array, Array]:
     """Mean and variance of the later of two times that have nothing in common."""
     a = Moment(mean_ms=mean_a, variance_ms2=variance_a, deviation_ms=0.0)

@@ -26,7 +26,7 @@ from cloud_planner.core.pareto import beaten, unbeaten_in_groups
 from cloud_planner.core.prefixes import Level
 from cloud_planner.core.problem import QueryProblem
 from cloud_planner.core.steps import Skeleton, Space
-from cloud_planner.core.table import End, Table, best_of_each, common, empty_table, grouped, thinned
+from cloud_planner.core.table import End, Table, apart_by, best_of_each, common, empty_table, grouped, thinned
 from cloud_planner.core.worst import Worsts
 
 if TYPE_CHECKING:
@@ -67,7 +67,8 @@ class Growth:
 class Grower:
     """Grows the routes of one tree of prefixes.
 
-    ``times``: the weights on time that its levels' tails have, beside time alone.
+    ``times``: the weights on time that its levels' tails have, beside time alone. ``merged``: places of steps that
+    other queries may run for this one; what does not agree there is not compared.
     """
 
     space: Space
@@ -80,6 +81,7 @@ class Grower:
     fractional: bool
     worsts: Worsts
     times: Array
+    merged: frozenset[int] = frozenset()
 
     def grow(self, most: int, front: Array | None = None, most_cost: Array | None = None) -> tuple[Table, Growth]:
         """All complete routes that stay, before the SLO on latency is held against them.
@@ -105,9 +107,10 @@ class Grower:
         own = table.own_cost_per_h[row] + variants.own_cost_per_h[choice]
         keep = np.ones(len(row), dtype=bool)
         sources = []
-        for before in self.skeleton.inputs[place]:
+        for number, before in enumerate(self.skeleton.inputs[place]):
             source = np.full(len(row), self.space.source_index) if before < 0 else table.machine[row, before]
             keep &= ways.exists[source, target]
+            keep &= ways.same_site[source, target] | ~level.at_site[node, number]
             sources.append(source)
         if not self.fractional:
             use += variants.use[choice]
@@ -116,9 +119,10 @@ class Grower:
             cost = cost + ways.charge_per_byte[source, target] * bytes_per_s * SECONDS_PER_H
             own = own + ways.price_per_byte[source, target] * bytes_per_s * SECONDS_PER_H
             if not self.fractional:
-                wire = ways.wire[source, target]
-                taken = np.flatnonzero(wire >= 0)
-                use[taken, wire[taken]] += (ways.share_per_byte[source, target] * bytes_per_s)[taken]
+                for each in range(ways.wires.shape[2]):
+                    wire = ways.wires[source, target, each]
+                    taken = np.flatnonzero(wire >= 0)
+                    use[taken, wire[taken]] += (ways.share_per_byte[source, target, each] * bytes_per_s)[taken]
         if self.slo.cost_per_h is not None:
             keep &= own + level.own_ahead_per_h[node] <= self.slo.cost_per_h * (1.0 + SLACK_RATIO)
         if not self.fractional and use.shape[1]:
@@ -216,7 +220,7 @@ class Grower:
             # Of equals the first stays: let that be the fastest, also where no bound asks for it.
             table = table.rows(np.argsort(self._last_ms(table, place), kind="stable"))
             figures = self._figures(table, place, level, frontier)
-            stays = unbeaten_in_groups(figures, grouped(table, keyed))
+            stays = unbeaten_in_groups(figures, apart_by(table, grouped(table, keyed), self.merged))
             table = table.rows(stays[np.argsort(table.node[stays], kind="stable")])
         few = len(table) <= (most if growth.complete else aim)
         return table if few else self._thinned(table, place, level, frontier, aim, growth)

@@ -16,7 +16,7 @@ from circinus.model.pipeline import SOURCE
 from cloud_planner.core.growth import Prune
 from cloud_planner.core.network import Network
 from cloud_planner.core.problem import Problem, QueryProblem
-from cloud_planner.core.resources import Resource, bits_amount, machine_amounts
+from cloud_planner.core.resources import Resource, bits_amounts, machine_amounts
 from cloud_planner.core.templates import Complete, Enumeration, Enumerator, Route
 
 #: Rows for each candidate that a first growth goes on with, for routes that say what is too dear ...
@@ -108,9 +108,8 @@ def _priced_apart(
         for name in step.inputs:
             hop = network.hop(query.source if name == SOURCE else options[name].machine, option.machine)
             bytes_per_s = query.rate_per_s * (candidate.source_bytes if name == SOURCE else sizes[name])
-            bits = bits_amount(hop, bytes_per_s, problem.link_utilization_cap) if hop is not None else None
-            if bits is not None:
-                taken[bits[0]] += bits[1]
+            for resource, amount in bits_amounts(hop, bytes_per_s, problem.link_utilization_cap) if hop else ():
+                taken[resource] += amount
     amounts = tuple(sorted(((name, amount) for name, amount in taken.items() if name in price), key=repr))
     return replace(
         route,

@@ -14,8 +14,9 @@ from circinus.model.device import Device, DeviceClass, DeviceId, Digest
 from circinus.model.pipeline import Configuration, ContentRef, PipelineId, RegisteredPipeline, configuration_key
 from circinus.model.plan import Plan
 from circinus.model.query import Query, QueryId
-from cloud_planner.core.decompose import Fleet, content_of, impossibility, reachable, usable_devices
+from cloud_planner.core.decompose import Fleet, content_of, impossibility
 from cloud_planner.core.live_search import Wanted, sample_order
+from cloud_planner.core.vicinity import Vicinity
 
 #: Bundle, content, class: what one profile run is about.
 ProfileKey = tuple[Digest, Digest, DeviceClass]
@@ -99,20 +100,21 @@ def assess(fleet: Fleet, queries: Sequence[Query], circumstances: Circumstances)
     profiling: dict[QueryId, str] = {}
     pending: dict[QueryId, str] = {}
     refused: dict[QueryId, str] = {}
+    near = Vicinity(fleet.devices)
     for query in queries:
         registered = fleet.pipelines[query.pipeline_id]
         content = content_of(registered, query.content)
-        waits = preparing(fleet, query, circumstances.unanswered)
+        waits = preparing(fleet, query, circumstances.unanswered, near)
         if fleet.choices.get(query.id):
             plannable.append(query)
         elif waits:
             pending[query.id] = f"its environment is being prepared on {', '.join(waits)}"
-        elif impossibility(fleet, query):
+        elif impossibility(fleet, query, near):
             # Decomposition says why.
             plannable.append(query)
         elif query.id in circumstances.refusals:
             refused[query.id] = circumstances.refusals[query.id]
-        elif profiling_device(fleet, query, circumstances) is not None:
+        elif profiling_device(fleet, query, circumstances, near) is not None:
             profiling[query.id] = f"{query.pipeline_id} is being profiled on {content.name}"
         else:
             failed = _failure(registered.bundle_digest, content.digest, circumstances)
@@ -123,15 +125,18 @@ def assess(fleet: Fleet, queries: Sequence[Query], circumstances: Circumstances)
     return Assessment(plannable=tuple(plannable), profiling=profiling, pending=pending, refused=refused)
 
 
-def preparing(fleet: Fleet, query: Query, unanswered: frozenset[tuple[DeviceId, Digest]]) -> list[DeviceId]:
-    """Devices near a query that have not said yet whether they can run its environment."""
-    registered = fleet.pipelines[query.pipeline_id]
-    near = reachable(fleet.devices, query.source_device_id)
-    return [
-        device.id
-        for device in fleet.devices
-        if device.id in near and (device.id, registered.environment_digest) in unanswered
-    ]
+def preparing(
+    fleet: Fleet, query: Query, unanswered: frozenset[tuple[DeviceId, Digest]], near: Vicinity | None = None
+) -> list[DeviceId]:
+    """Devices near a query that have not said yet whether they can run its environment.
+
+    ``near``: of the fleet's devices, if known.
+    """
+    digest = fleet.pipelines[query.pipeline_id].environment_digest
+    if not any(asked == digest for _, asked in unanswered):
+        return []
+    reached = (near or Vicinity(fleet.devices)).reachable(query.source_device_id)
+    return [device.id for device in fleet.devices if device.id in reached and (device.id, digest) in unanswered]
 
 
 def _failure(bundle_digest: Digest, content_digest: Digest, circumstances: Circumstances) -> str:
@@ -141,24 +146,26 @@ def _failure(bundle_digest: Digest, content_digest: Digest, circumstances: Circu
     return ""
 
 
-def profiling_device(fleet: Fleet, query: Query, circumstances: Circumstances) -> Device | None:
+def profiling_device(
+    fleet: Fleet, query: Query, circumstances: Circumstances, near: Vicinity | None = None
+) -> Device | None:
     """The device that scores a query's configurations: of the fastest class that can; None: there is none now."""
     registered = fleet.pipelines[query.pipeline_id]
     content = content_of(registered, query.content)
     return min(
-        _able(fleet, query, registered, content, circumstances),
+        _able(near or Vicinity(fleet.devices), query, registered, content, circumstances),
         key=lambda device: (-device.speed_ratio, -device.cores, device.id),
         default=None,
     )
 
 
 def _able(
-    fleet: Fleet, query: Query, registered: RegisteredPipeline, content: ContentRef, circumstances: Circumstances
+    near: Vicinity, query: Query, registered: RegisteredPipeline, content: ContentRef, circumstances: Circumstances
 ) -> list[Device]:
     """The devices that could profile for a query now: near, connected, and nothing failed on their class."""
     return [
         device
-        for device in usable_devices(fleet.devices, query, registered)
+        for device in near.usable(query.source_device_id, registered.environment_digest)
         if device.id in circumstances.connected
         and (registered.bundle_digest, content.digest, device.device_class) not in circumstances.failures
     ]
@@ -189,13 +196,14 @@ def verification_needs(
 ) -> tuple[ProfileNeed, ...]:
     """The runs that measure what plans rest on: their configurations' times on each class that they use."""
     found: dict[object, ProfileNeed] = {}
+    near = Vicinity(fleet.devices)
     for plan in plans:
         query = queries.get(plan.query_id)
         if query is None:
             continue
         registered = fleet.pipelines[query.pipeline_id]
         content = content_of(registered, query.content)
-        able = _able(fleet, query, registered, content, circumstances)
+        able = _able(near, query, registered, content, circumstances)
         for device_class, missing in unmeasured(fleet, query, plan, circumstances.policy).items():
             of_class = [device for device in able if device.device_class == device_class]
             if of_class:

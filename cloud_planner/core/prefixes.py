@@ -56,7 +56,8 @@ class Variants:
 class Level:
     """The prefixes that end at one place. Arrays are by prefix.
 
-    ``item_bytes`` and ``items``: (prefixes, inputs), of what the step reads. ``members``: the candidates that begin so.
+    ``item_bytes`` and ``items``: (prefixes, inputs), of what the step reads; ``at_site``: which of it may not leave its
+    site. ``members``: the candidates that begin so.
     The rest is what those after the step take at least, of whatever candidate: own cost, cost, amounts; by earlier step
     that still matters what follows on its way on, (prefixes, weights, machines), and the cost of what is not on it; and
     the latency limit. ``worst``: what those after the step take at most; ``worst_limit_ms``: the least limit.
@@ -67,6 +68,7 @@ class Level:
     variants: Variants
     item_bytes: Array
     items: Array
+    at_site: NDArray[np.bool_]
     correlation_ratio: Array
     members: tuple[tuple[int, ...], ...]
     tails: Mapping[int, Array]
@@ -187,6 +189,7 @@ def _level(
         variants=Variants.of([choices for _, choices in variants.values()]),
         item_bytes=np.array([[c.source_bytes if p < 0 else c.steps[p].output_bytes for p in reads] for c in first]),
         items=np.array([[1.0 if p < 0 else c.steps[p].items_per_item for p in reads] for c in first]),
+        at_site=np.array([[name in c.steps[place].site_inputs for name in c.steps[place].inputs] for c in first]),
         correlation_ratio=np.array([candidate.stage_correlation_ratio for candidate in first]),
         members=tuple(tuple(each) for each in members),
         tails={

@@ -42,12 +42,25 @@ class Waiting(StrEnum):
     BATCH = "batch"
 
 
+class Sharing(StrEnum):
+    """What queries share on a machine of count 1 that is not exclusive (docs/adr/0016-what-queries-share.md).
+
+    PROCESS: replicas with equal ``share_key`` live in shared processes. PREFIX: queries that read the very same items
+    also run once what they have in common from the source on.
+    """
+
+    NONE = "none"
+    PROCESS = "process"
+    PREFIX = "prefix"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Machine:
     """A device, or a machine type with ``count`` machines (None: unlimited).
 
     ``exclusive``: each machine runs replicas of one operator of one query only. Prices are of one machine.
     Machines of one type reach each other over the link from the type to itself, or freely if there is none.
+    ``cordoned``: it takes nothing new; what the running plan of a query has there may stay (cordon.py).
     """
 
     id: DeviceId
@@ -61,6 +74,7 @@ class Machine:
     billing: Billing = Billing.SHARE
     count: int | None = 1
     exclusive: bool = False
+    cordoned: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +86,15 @@ class Wire:
     bandwidth_bit_per_s: float | None
     rtt_ms: float
     price_per_gb: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Uplink:
+    """Links that share a bandwidth: all that leaves a site, or all that reaches it. Up and down are two of these."""
+
+    id: str
+    wires: tuple[tuple[DeviceId, DeviceId], ...]
+    bandwidth_bit_per_s: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +110,8 @@ class Option:
     """One way to run an operator's replicas on a machine.
 
     ``capacity_per_s`` is the most that one replica can do, before the utilisation cap. ``service`` is the time
-    of an item in service (of the batch that it is in). Figures are of each replica.
+    of an item in service (of the batch that it is in). Figures are of each replica. ``replicas_most``: no more
+    replicas than these may run so (None: any number).
     """
 
     machine: DeviceId
@@ -98,6 +122,7 @@ class Option:
     accelerator_slots: int = 0
     accelerator_memory_bytes: int = 0
     batch: int = 1
+    replicas_most: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,7 +130,9 @@ class Step:
     """An operator of a candidate: what it reads, how many bytes an item of its output has, where it could run.
 
     ``items_per_item`` is how many items it handles for one item of the source (fan-out). ``single``: it carries state
-    from item to item, so one replica does them all.
+    from item to item, so one replica does them all. ``site_inputs``: inputs whose items may not leave the site of the
+    machine where they are made. ``share_key``: the same text means the same code with the same own knobs ("": never
+    shared).
     """
 
     operator_id: OperatorId
@@ -114,6 +141,8 @@ class Step:
     options: tuple[Option, ...]
     items_per_item: float = 1.0
     single: bool = False
+    site_inputs: frozenset[OperatorId] = frozenset()
+    share_key: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,7 +171,9 @@ class QueryProblem:
     ``source`` is where items come from; None: nowhere in particular, its items reach any machine at no cost.
     ``answer_to_source``: answers travel back (half a round trip for each hop, over links in the reverse
     direction). ``arrival_cv2`` is the squared coefficient of variation of the time between items (0: even).
-    ``splittable``: one operator's items may be divided over several options.
+    ``splittable``: one operator's items may be divided over several options. ``apart_from``: its plan shares no machine
+    with the plans of these, other than its own source. ``stream``: queries with the same one, source and rate read the
+    very same items ("": nobody else does).
     """
 
     id: QueryId
@@ -154,6 +185,8 @@ class QueryProblem:
     answer_to_source: bool = True
     arrival_cv2: float = 0.0
     splittable: bool = False
+    apart_from: frozenset[QueryId] = frozenset()
+    stream: str = ""
     #: Said of the query when it can't be planned at all, in place of candidates.
     impossible: str = ""
 
@@ -165,7 +198,8 @@ class Problem:
     ``replica_utilization_cap`` and ``link_utilization_cap`` are the largest planned shares of a replica's
     capacity and of a link's bandwidth. ``served_ratio``: with Objective.COST, the share of total
     weight x rate that must be served. ``running``: the plans in force; the fewest are changed among equals.
-    ``slo_probability_ratio``: a plan meets its SLO if it does so with at least this probability.
+    ``slo_probability_ratio``: a plan meets its SLO if it does so with at least this probability. ``budget_per_h``: the
+    most that machines and traffic may cost together.
     """
 
     machines: tuple[Machine, ...]
@@ -178,3 +212,6 @@ class Problem:
     slo_probability_ratio: float = 0.95
     served_ratio: float = 1.0
     running: tuple[Plan, ...] = field(default=())
+    uplinks: tuple[Uplink, ...] = ()
+    budget_per_h: float | None = None
+    sharing: Sharing = Sharing.NONE

@@ -4,7 +4,10 @@ A resource is named by a tuple. Amounts of most are shares of what there is, so 
 
 - ("cores" | "memory" | "slots" | "accelerator_memory", machine): of a shared machine with count 1.
 - ("on", machine): 1 where a plan needs a shared machine with count 1 that is paid whole; no capacity.
-- ("bits", source, target): of what may be planned of a link's bandwidth.
+- ("bits", source, target): of what may be planned of a link's bandwidth. ("uplink", id): of that of an uplink.
+- ("process", machine, share key): cores of processes that others may share, in cores; their memory stands in its own
+  variable.
+- ("apart", machine, query, other): 1 where a query that must stay apart from another, or that one, is on a machine.
 - ("machines", machine): whole machines of an exclusive type, in machines; capacity: the count.
 - ("shape", machine, owner, shape): replicas of one shape on a type whose machines are counted or paid whole.
   Replicas are not divisible over machines, so totals do not say whether they fit: packing.py does. The owner is "" on
@@ -15,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from math import ceil, floor
+from typing import Final, TypeGuard
 
 from circinus.model.device import DeviceId
 from cloud_planner.core.estimate import SLACK_RATIO
@@ -23,6 +27,13 @@ from cloud_planner.core.problem import Billing, Machine, Option
 
 Shape = tuple[float, int, int, int]
 Resource = tuple[object, ...]
+
+#: Taken once however much of a plan is on the machine.
+ONCE: Final = frozenset({"on", "apart"})
+#: Taken once for each process where replicas share them.
+MEMORIES: Final = frozenset({"memory", "accelerator_memory"})
+#: These name no machine.
+LINKS: Final = frozenset({"bits", "uplink"})
 
 #: Stands for "as many as you like" where replicas take nothing.
 NO_LIMIT = 1_000_000
@@ -44,6 +55,16 @@ def fit_count(machine: Machine, shape: Shape) -> int:
         floor(there / used + SLACK_RATIO) for used, there in zip(shape, capacity_of(machine), strict=True) if used > 0
     ]
     return min(counts, default=NO_LIMIT)
+
+
+def usable(machine: Machine | None, option: Option) -> TypeGuard[Machine]:
+    """Whether a replica may run by this option, given its machine."""
+    return (
+        machine is not None
+        and option.capacity_per_s > 0.0
+        and option.replicas_most != 0
+        and fit_count(machine, shape_of(option)) >= 1
+    )
 
 
 def is_single(machine: Machine) -> bool:
@@ -76,7 +97,7 @@ def machine_amounts(machine: Machine, option: Option, replicas: int) -> Iterator
 def capacity(resource: Resource, machines: dict[DeviceId, Machine] | None = None) -> float | None:
     """How much there is of a resource; None where other rows say so (packing, switching on)."""
     kind = resource[0]
-    if kind in {"on", "shape"}:
+    if kind in {"on", "shape", "apart", "process"}:
         return None
     if kind == "machines":
         machine = (machines or {})[DeviceId(str(resource[1]))]
@@ -84,9 +105,13 @@ def capacity(resource: Resource, machines: dict[DeviceId, Machine] | None = None
     return 1.0
 
 
-def bits_amount(hop: Hop, bytes_per_s: float, cap_ratio: float) -> tuple[Resource, float] | None:
-    """What a flow of bytes takes of a link; None where its bandwidth is unlimited."""
-    if hop.wire is None or not hop.wire.bandwidth_bit_per_s:
-        return None
-    share = bytes_per_s * 8.0 / (cap_ratio * hop.wire.bandwidth_bit_per_s)
-    return ("bits", hop.wire.source, hop.wire.target), share
+def bits_amounts(hop: Hop, bytes_per_s: float, cap_ratio: float) -> list[tuple[Resource, float]]:
+    """What a flow of bytes takes of a link, if its bandwidth is limited, and of the uplinks that it is part of."""
+    if hop.wire is None:
+        return []
+    found: list[tuple[Resource, float]] = []
+    planned_per_s = bytes_per_s * 8.0 / cap_ratio
+    if hop.wire.bandwidth_bit_per_s:
+        found.append((("bits", hop.wire.source, hop.wire.target), planned_per_s / hop.wire.bandwidth_bit_per_s))
+    found += [(("uplink", uplink.id), planned_per_s / uplink.bandwidth_bit_per_s) for uplink in hop.uplinks]
+    return found

@@ -6,6 +6,7 @@ can never run out need not be compared.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import ceil, inf
@@ -20,14 +21,14 @@ from cloud_planner.core.estimate import (
     Stay,
     dominant_share_ratio,
     paid_share,
-    replica_arrival_per_s,
     replicas_needed,
     stay_of,
 )
 from cloud_planner.core.moment import Array
 from cloud_planner.core.network import SECONDS_PER_H, Network
 from cloud_planner.core.problem import Candidate, Machine, Option, Problem, QueryProblem, Step, Waiting
-from cloud_planner.core.resources import Resource, bits_amount, fit_count, machine_amounts, shape_of
+from cloud_planner.core.resources import Resource, bits_amounts, fit_count, shape_of, usable
+from cloud_planner.core.sharing import at_cap, step_amounts
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -77,9 +78,11 @@ class Ways:
     price_per_byte: Array
     #: The same with the price of the link as a resource.
     charge_per_byte: Array
-    #: Index of the link's resource, -1 where it is not tight.
-    wire: NDArray[np.int64]
-    #: Share of the link for a byte per second.
+    #: Whether both ends are at one site.
+    same_site: NDArray[np.bool_]
+    #: Indices of the resources of the link and its uplinks, -1 for none that is tight: (machines + 1, machines, most).
+    wires: NDArray[np.int64]
+    #: Share of each of these for a byte per second.
     share_per_byte: Array
 
 
@@ -101,21 +104,37 @@ class Space:
         self.machines = sorted(used)
         self.number = {machine: index for index, machine in enumerate(self.machines)}
         self.source_index = len(self.machines)
+        self.uplinks = {
+            uplink.id
+            for source in (*self.machines, query.source)
+            for target in self.machines
+            if source is not None
+            for uplink in network.uplinks.get((source, target), ())
+        }
         self.resources = sorted((resource for resource in left if self._concerns(resource)), key=repr)
         self.resource_number = {resource: index for index, resource in enumerate(self.resources)}
         self.left = np.array([left[resource] for resource in self.resources], dtype=float)
+        self.apart: dict[DeviceId, list[int]] = defaultdict(list)
+        for resource, index in self.resource_number.items():
+            if resource[0] == "apart":
+                self.apart[DeviceId(str(resource[1]))].append(index)
         self.ways = self._ways()
 
     def _concerns(self, resource: Resource) -> bool:
         if resource[0] == "bits":
             return resource[2] in self.number and (resource[1] in self.number or resource[1] == self.query.source)
+        if resource[0] == "uplink":
+            return resource[1] in self.uplinks
+        if resource[0] == "apart" and self.query.id not in resource[2:]:
+            return False
         return resource[1] in self.number
 
     def _ways(self) -> Ways:
         rows, columns = len(self.machines) + 1, len(self.machines)
         exists = np.zeros((rows, columns), dtype=bool)
-        delay, per_byte, back, price, charge, share = (np.zeros((rows, columns)) for _ in range(6))
-        wire = np.full((rows, columns), -1, dtype=np.int64)
+        delay, per_byte, back, price, charge = (np.zeros((rows, columns)) for _ in range(5))
+        near = np.zeros((rows, columns), dtype=bool)
+        taken: dict[tuple[int, int], list[tuple[int, float]]] = {}
         ends: list[DeviceId | None] = [*self.machines, self.query.source]
         answered = self.query.answer_to_source and self.query.source is not None
         for a, source in enumerate(ends):
@@ -126,12 +145,16 @@ class Space:
                 exists[a, b] = True
                 delay[a, b], per_byte[a, b], price[a, b] = hop.delay_ms, hop.ms_per_byte, hop.price_per_byte
                 back[a, b] = hop.back_ms if answered else 0.0
-                bits = bits_amount(hop, 1.0, self.problem.link_utilization_cap)
+                near[a, b] = self.network.same_site(source, target)
                 charge[a, b] = price[a, b]
-                if bits is not None:
-                    charge[a, b] += self.price.get(bits[0], 0.0) * bits[1] / SECONDS_PER_H
-                if bits is not None and bits[0] in self.resource_number:
-                    wire[a, b], share[a, b] = self.resource_number[bits[0]], bits[1]
+                for resource, amount in bits_amounts(hop, 1.0, self.problem.link_utilization_cap):
+                    charge[a, b] += self.price.get(resource, 0.0) * amount / SECONDS_PER_H
+                    if resource in self.resource_number:
+                        taken.setdefault((a, b), []).append((self.resource_number[resource], amount))
+        most = max((len(each) for each in taken.values()), default=0)
+        wires, share = np.full((rows, columns, most), -1, dtype=np.int64), np.zeros((rows, columns, most))
+        for (a, b), each in taken.items():
+            wires[a, b, : len(each)], share[a, b, : len(each)] = zip(*each, strict=True)
         return Ways(
             exists=exists,
             delay_ms=delay,
@@ -139,7 +162,8 @@ class Space:
             back_ms=back,
             price_per_byte=price,
             charge_per_byte=charge,
-            wire=wire,
+            same_site=near,
+            wires=wires,
             share_per_byte=share,
         )
 
@@ -160,8 +184,7 @@ class Space:
         for index, option in enumerate(step.options):
             if fixed is not None and index != fixed.option:
                 continue
-            machine = self.network.machines.get(option.machine)
-            if machine is None or option.capacity_per_s <= 0.0 or fit_count(machine, shape_of(option)) < 1:
+            if not usable(self.network.machines.get(option.machine), option):
                 continue
             counts = (fixed.replicas,) if fixed else self._replica_counts(step, option, slo, fractional=fractional)
             kept += [(Pick(option=index, replicas=count), option) for count in counts]
@@ -174,10 +197,13 @@ class Space:
             own[row] = machine.price_per_h * dominant_share_ratio(machine, option) * count
             cost[row] = own[row] if paid_share(machine) else _whole_cost_per_h(machine, option, count)
             if not fractional:
-                for resource, amount in machine_amounts(machine, option, pick.replicas):
+                for resource, amount in step_amounts(
+                    self.network, self.problem, self.query, step, option, pick.replicas, self.resource_number
+                ):
                     cost[row] += self.price.get(resource, 0.0) * amount
                     if resource in self.resource_number:
                         use[row, self.resource_number[resource]] += amount
+                use[row, self.apart.get(machine.id, [])] = 1.0
         return Choices(
             picks=tuple(pick for pick, _ in kept),
             machine=np.array([self.number[option.machine] for _, option in kept], dtype=np.int64),
@@ -202,16 +228,19 @@ class Space:
         if step.single:
             return range(least, 2)
         most = least
-        if self.problem.waiting is Waiting.QUEUE and slo.latency_ms is not None and not self.query.splittable:
+        steady = at_cap(self.problem, self.network.machines[option.machine], self.query, step)
+        if self.problem.waiting is Waiting.QUEUE and slo.latency_ms is not None and not steady:
             busy = self.query.rate_per_s * step.items_per_item / option.capacity_per_s
             while most < least + EXTRA_REPLICAS and busy / most > BUSY_RATIO:
                 most += 1
-        return range(least, most + 1)
+        return range(least, (most if option.replicas_most is None else min(most, option.replicas_most)) + 1)
 
     def _stay(self, step: Step, option: Option, replicas: int, items_ratio: float) -> Stay:
-        cap = self.problem.replica_utilization_cap
-        arrival_per_s = replica_arrival_per_s(self.query, step, option, replicas, cap)
-        dealt = 1 if self.query.splittable else replicas
+        steady = at_cap(self.problem, self.network.machines[option.machine], self.query, step)
+        if steady:
+            arrival_per_s, dealt = self.problem.replica_utilization_cap * option.capacity_per_s, 1
+        else:
+            arrival_per_s, dealt = self.query.rate_per_s * step.items_per_item / replicas, replicas
         return stay_of(option, arrival_per_s, self.problem.waiting, replicas=dealt, items_ratio=items_ratio)
 
 

@@ -116,6 +116,15 @@ def grouped(table: Table, places: Iterable[int]) -> NDArray[np.int64]:
     return group
 
 
+def apart_by(table: Table, group: NDArray[np.int64], places: Iterable[int]) -> NDArray[np.int64]:
+    """Numbers of the groups of rows that are in one group and have the same choices at these places, so far."""
+    chosen = [table.picks[:, place] for place in places if place < table.picks.shape[1]]
+    if not chosen or not len(table):
+        return group
+    _, found = np.unique(np.column_stack([group, *chosen]), axis=0, return_inverse=True)
+    return np.asarray(found, dtype=np.int64).reshape(-1)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Thinned:
     """Rows of a table that stay, and the step of the grid that they were thinned on.

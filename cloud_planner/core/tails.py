@@ -94,4 +94,4 @@ class Tails:
         delay = ways.delay_ms[:-1] + size * ways.ms_per_byte[:-1]
         hop = weights.cost[:, None, None] * charge + weights.time[:, None, None] * delay
         hop = np.where(ways.exists[:-1], hop, UNBOUNDED) + there[:, None, :]
-        return np.asarray(hop.min(axis=2))
+        return np.asarray(hop.min(axis=2, initial=UNBOUNDED))

@@ -23,12 +23,13 @@ from cloud_planner.core.estimate import SLACK_RATIO, items_ratio, latency_limit_
 from cloud_planner.core.growth import Grower, Growth, Prune
 from cloud_planner.core.moment import Array
 from cloud_planner.core.network import Network
-from cloud_planner.core.pareto import non_dominated
+from cloud_planner.core.pareto import non_dominated, unbeaten_in_groups
 from cloud_planner.core.prefixes import levels
 from cloud_planner.core.problem import Problem, QueryProblem, Step
 from cloud_planner.core.resources import Resource
+from cloud_planner.core.sharing import merges
 from cloud_planner.core.steps import UNBOUNDED, Choices, Pick, Skeleton, Space
-from cloud_planner.core.table import Table, answer_times, best_of_each
+from cloud_planner.core.table import Table, answer_times, apart_by, best_of_each
 from cloud_planner.core.tails import Tails, Weights
 from cloud_planner.core.worst import Worsts
 
@@ -155,6 +156,7 @@ class Enumerator:
         self.space = Space(network, problem, query, left, price)
         self.steps: dict[Step, int] = {}
         self.choices: dict[tuple[int, int, float], Choices] = {}
+        self.merges = wanted.prune is Prune.ROUTES and merges(network, query)
 
     def template(self) -> Template:
         """The template."""
@@ -169,7 +171,7 @@ class Enumerator:
                 if not len(part.table):
                     continue
                 parts.append(part)
-                if self.wanted.prune is Prune.ROUTES:
+                if self.wanted.prune is Prune.ROUTES and not self.merges:
                     figures = np.vstack([front, np.column_stack([part.table.cost_per_h, part.table.use])])
                     front = figures[non_dominated(figures)]
                     # What takes little of everything beats most, so it stands first.
@@ -223,9 +225,15 @@ class Enumerator:
                     fractional=self.wanted.fractional,
                     worsts=worsts,
                     times=np.array(times, dtype=float),
+                    merged=self._merged_places(next(iter(limits))) if self.merges else frozenset(),
                 )
             )
         return found
+
+    def _merged_places(self, index: int) -> frozenset[int]:
+        """Places of the steps that other queries may run for this one."""
+        steps = self.query.candidates[index].steps
+        return frozenset(place for place, step in enumerate(steps) if step.share_key)
 
     def _limit_ms(self, index: int) -> float | None:
         if self.wanted.slo.latency_ms is None:
@@ -279,7 +287,14 @@ class Enumerator:
         use = np.concatenate([each.table.use for each in parts])
         order = np.lexsort((np.arange(len(row)), mean, -accuracy, cost))
         if self.wanted.prune is Prune.ROUTES:
-            order = order[non_dominated(np.column_stack([cost, use])[order])]
+            figures = np.column_stack([cost, use])[order]
+            if self.merges:
+                group = np.concatenate([self._alike(each) for each in parts])
+                # Numbers of groups are of their part alone.
+                group = np.unique(np.column_stack([part, candidate, group]), axis=0, return_inverse=True)[1].reshape(-1)
+                order = order[np.sort(unbeaten_in_groups(figures, group[order]))]
+            else:
+                order = order[non_dominated(figures)]
         most = self.wanted.limits.routes
         if len(order) > most:
             figures = np.column_stack([cost, mean, use.max(axis=1, initial=0.0), use])[order]
@@ -293,6 +308,11 @@ class Enumerator:
             rows_thinned=gone,
             epsilon_ratio=ratio,
         )
+
+    @staticmethod
+    def _alike(part: Complete) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+        """Groups of complete routes with the same prefix of candidates and the same choices where others may merge."""
+        return apart_by(part.table, part.table.node, part.grower.merged)
 
     def route(self, part: Complete, row: int) -> Route:
         """One row as a route."""

@@ -91,6 +91,7 @@ def _plan(plan: Plan, query: QueryProblem, assembly: Assembly) -> dict[str, Json
         "latency_p50_ms": number(plan.latency_p50_ms),
         "accuracy": _interval(plan.accuracy_ratio) if has_accuracy else None,
         "cost_per_h": number(plan.cost_per_h),
+        "billed_per_h": number(plan.billed_per_h),
         "slo_probability_ratio": number(plan.slo_probability_ratio),
         "item_goodput_per_s": number(plan.item_goodput_per_s) if assembly.is_ratio[plan.query_id] else None,
         "runner_up": plan.runner_up,

@@ -12,15 +12,25 @@ from itertools import product
 from math import prod
 
 from circinus.model.device import DeviceId
-from circinus.model.pipeline import SOURCE, Configuration, KnobValue, OperatorId, PipelineId
+from circinus.model.pipeline import (
+    SOURCE,
+    Configuration,
+    KnobValue,
+    OperatorId,
+    PipelineId,
+    configuration_key,
+    knobs_of,
+)
 from circinus.model.plan import Interval
 from circinus.model.query import QueryId
-from cloud_planner.core.problem import Candidate, Problem, QueryProblem, Step
+from cloud_planner.core.problem import Candidate, Problem, QueryProblem, Sharing, Step
 from cloud_planner.offline.case import (
+    AT_SOURCE,
     AccuracyRow,
     AccuracyScale,
     Case,
     Compose,
+    OperatorEntry,
     OutputRow,
     PipelineEntry,
     QueryEntry,
@@ -83,6 +93,9 @@ def assemble(case: Case) -> Assembly:
         link_utilization_cap=settings.link_utilization_cap,
         slo_probability_ratio=settings.slo_probability_ratio,
         served_ratio=settings.served_ratio,
+        uplinks=case.uplinks,
+        budget_per_h=settings.budget_per_h,
+        sharing=settings.sharing,
     )
     return Assembly(
         problem=problem,
@@ -104,6 +117,8 @@ def _query_problem(query: QueryEntry, candidates: tuple[Candidate, ...], impossi
         answer_to_source=query.answer_to_source,
         arrival_cv2=query.arrival_cv2,
         splittable=query.splittable,
+        apart_from=query.apart_from,
+        stream=query.stream,
         impossible=impossible,
     )
 
@@ -127,6 +142,7 @@ class _Builder:
         names: list[OperatorId] = [SOURCE, *(operator.id for operator in pipeline.operators)]
         self._outputs = {name: RowIndex([row for row in outputs if row.operator == name]) for name in names}
         self.has_accuracy = bool(rows)
+        self._shares = case.settings.sharing is not Sharing.NONE
         self._cache: dict[tuple[str, DeviceId | None], tuple[Candidate, ...]] = {}
         self._steps: dict[tuple[object, ...], Step | None] = {}
 
@@ -158,7 +174,7 @@ class _Builder:
 
     def candidates(self, query: QueryEntry) -> tuple[Candidate, ...]:
         """What a query could be served with."""
-        pinned = any(operator.pinned == "source" for operator in self._pipeline.operators)
+        pinned = any(operator.pinned == AT_SOURCE for operator in self._pipeline.operators)
         key = (query.content, query.source if pinned else None)
         if key not in self._cache:
             found = (self._candidate(configuration, *key) for configuration in self._configurations())
@@ -214,7 +230,12 @@ class _Builder:
         self, operator_id: OperatorId, configuration: Configuration, content: str, source: DeviceId | None
     ) -> Step | None:
         names = {*self._options.knob_names(self._pipeline.id, operator_id), *self._outputs[operator_id].knob_names}
+        if self._shares:
+            names.update(name for op in self._pipeline.operators if op.id == operator_id for name in op.knob_names)
         values = tuple(configuration[name] for name in sorted(names))
+        # Only what is pinned to the source depends on it: all else is the same step for every source.
+        if next(op.pinned for op in self._pipeline.operators if op.id == operator_id) != AT_SOURCE:
+            source = None
         # True == 1 == 1.0: the type keeps knob values of different kinds apart.
         key = (operator_id, content, source, values, tuple(type(value) for value in values))
         if key not in self._steps:
@@ -237,7 +258,15 @@ class _Builder:
             options=options,
             items_per_item=operator.items_per_item,
             single=operator.single,
+            site_inputs=operator.site_inputs,
+            share_key=self._share_key(operator, configuration),
         )
+
+    def _share_key(self, operator: OperatorEntry, configuration: Configuration) -> str:
+        """The same for the same code with the same own knobs; "" where nothing is shared."""
+        if not self._shares:
+            return ""
+        return f"{self._pipeline.id}/{operator.id} {configuration_key(knobs_of(configuration, operator.id))}"
 
     def why_none(self, query: QueryEntry) -> str:
         """Why a query has no candidate."""

@@ -10,11 +10,13 @@ from circinus.model.device import DeviceId, Tier
 from circinus.model.pipeline import KnobValue, OperatorId, PipelineId
 from circinus.model.plan import Interval
 from circinus.model.query import QueryId, Slo
-from cloud_planner.core.problem import Machine, Objective, Waiting, Wire
+from cloud_planner.core.problem import Machine, Objective, Sharing, Uplink, Waiting, Wire
 from cloud_planner.offline.documents import Place
 
 #: ``pinned`` to the query's source machine.
 AT_SOURCE = "source"
+#: ``data`` of an input that may not leave the site where it is made.
+AT_SITE = "site"
 
 
 class Compose(StrEnum):
@@ -47,6 +49,8 @@ class Settings:
     splittable: bool = False
     answer_to_source: bool = False
     arrival_cv2: float = 1.0
+    budget_per_h: float | None = None
+    sharing: Sharing = Sharing.NONE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +79,8 @@ class MachineEntry:
 class OperatorEntry:
     """One step of a pipeline. ``allowed_machines`` (ids or classes) and ``allowed_tiers`` empty: any.
 
-    ``single``: it carries state, so one replica does all items of a query.
+    ``single``: it carries state, so one replica does all items of a query. ``site_inputs``: inputs whose items may not
+    leave the site where they are made.
     """
 
     place: Place
@@ -88,6 +93,7 @@ class OperatorEntry:
     items_per_item: float
     output_bytes: float
     single: bool = False
+    site_inputs: frozenset[OperatorId] = frozenset()
 
     @property
     def knob_names(self) -> tuple[str, ...]:
@@ -180,6 +186,8 @@ class QueryEntry:
     answer_to_source: bool
     arrival_cv2: float
     splittable: bool
+    apart_from: frozenset[QueryId]
+    stream: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -189,6 +197,7 @@ class Case:
     settings: Settings
     machines: tuple[MachineEntry, ...]
     wires: tuple[Wire, ...]
+    uplinks: tuple[Uplink, ...]
     pipelines: Mapping[PipelineId, PipelineEntry]
     service: tuple[ServiceRow, ...]
     accuracy: tuple[AccuracyRow, ...]

@@ -17,16 +17,21 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, TextIO
 
-from circinus.errors import CircinusError, InvalidInput, Violation
 from cloud_planner.offline.answer import document, number, to_json, to_table, to_yaml
 from cloud_planner.offline.assemble import Assembly, assemble
+from cloud_planner.offline.ending import OK, OUTPUTS, UNPLACED, guarded
 from cloud_planner.offline.folder import read_folder
-
-OK, FAILED, BAD_FILES, UNPLACED = 0, 1, 2, 3
-OUTPUTS = ("json", "yaml", "table")
+from cloud_planner.record import Record, dump_record
 
 
-def run(folder: Path, *, report: Path | None = None, output: str = "json", error_document: bool = False) -> int:
+def run(
+    folder: Path,
+    *,
+    report: Path | None = None,
+    output: str = "json",
+    error_document: bool = False,
+    record: Path | None = None,
+) -> int:
     """Plans what the files in ``folder`` say and prints the selection.
 
     Args:
@@ -34,47 +39,29 @@ def run(folder: Path, *, report: Path | None = None, output: str = "json", error
         report: where the report goes; None: to standard error.
         output: json, yaml or table.
         error_document: what goes wrong is also written to standard output, as one JSON document.
+        record: where problem and selection go as one document; see docs/run.md.
 
     Returns:
         0 if every query is placed, 3 if any is not, 2 if the files are wrong (everything that is, on standard
         error), 1 if planning failed.
     """
-    try:
-        if output not in OUTPUTS:
-            raise InvalidInput(f"output {output!r} must be one of: {', '.join(OUTPUTS)}")
-        return _plan(folder, report, output)
-    except InvalidInput as error:
-        for violation in error.violations:
-            print(violation, file=sys.stderr)
-        print(f"error: {error.message}", file=sys.stderr)
-        if error_document:
-            _write_error(error, error.message, BAD_FILES, error.violations)
-        return BAD_FILES
-    except (CircinusError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        # An OSError can come after the selection, from writing the report: a second document would spoil the first.
-        if error_document and isinstance(error, CircinusError):
-            _write_error(error, str(error), FAILED, ())
-        return FAILED
+    return guarded(lambda: _plan(folder, report, output, record), output, error_document=error_document)
 
 
-def _write_error(error: Exception, message: str, code: int, violations: Sequence[Violation]) -> None:
-    """One document, in the shape in which the command line tells every error."""
-    told: dict[str, Any] = {"kind": type(error).__name__, "message": message, "exit_code": code}
-    if violations:
-        told["violations"] = [_plain(violation) for violation in violations]
-    sys.stdout.write(json.dumps({"error": told}, indent=2, sort_keys=True) + "\n")
-
-
-def _plan(folder: Path, report: Path | None, output: str) -> int:
+def _plan(folder: Path, report: Path | None, output: str, record: Path | None) -> int:
     # Solver and numerics take a while to import: bad files are told without them.
     start_s = time.perf_counter()
     assembly = assemble(read_folder(folder))
     loaded_s = time.perf_counter()
-    from cloud_planner.core.select import select
+    from cloud_planner.core.select import SelectLimits, select
+    from cloud_planner.core.select.large import Generation
     from cloud_planner.solver import ThoroughSolver
+    from cloud_planner.solver_pool import warm_pool
+    from cloud_planner.solver_process import warm_solver
 
-    result = select(assembly.problem, ThoroughSolver())
+    # Large cases go to column generation, whose work is limited by turns and nodes.
+    limits = SelectLimits(generation=Generation(programmes=warm_pool().programmes()))
+    result = select(assembly.problem, warm_solver(ThoroughSolver), limits=limits)
     selected_s = time.perf_counter()
     answer = document(result.selection, assembly)
     formats: dict[str, Callable[[], str]] = {
@@ -84,6 +71,9 @@ def _plan(folder: Path, report: Path | None, output: str) -> int:
     }
     sys.stdout.write(formats[output]())
     sys.stdout.flush()
+    if record is not None:
+        made = Record(problem=assembly.problem, selection=result.selection)
+        record.write_text(dump_record(made), encoding="utf-8")
     facts = _facts(assembly, result.report, loaded_s - start_s, selected_s - loaded_s)
     if report is None:
         _write_report(facts, sys.stderr)
@@ -147,3 +137,6 @@ def main(arguments: Sequence[str]) -> int:
     if given.folder is None:
         parser.error("name a folder")
     return run(given.folder, report=given.report, output=given.output or "json", error_document=given.output == "json")
+
+
+__all__ = ["OK", "OUTPUTS", "UNPLACED", "main", "run", "schema"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from circinus.model.device import DeviceId, SiteId, Tier
-from cloud_planner.core.problem import Billing, Machine, Objective, Waiting, Wire
+from cloud_planner.core.problem import Billing, Machine, Objective, Sharing, Waiting, Wire
 from cloud_planner.offline.case import MachineEntry, Settings
 from cloud_planner.offline.documents import Faults, Place, Record
 from cloud_planner.offline.fields import Fields, suggestion
@@ -27,6 +27,8 @@ def read_settings(record: Record, faults: Faults) -> Settings:
         splittable=fields.flag("splittable", default=default.splittable),
         answer_to_source=fields.flag("answer_to_source", default=default.answer_to_source),
         arrival_cv2=fields.number("arrival_cv2", default=default.arrival_cv2, high=1000.0),
+        budget_per_h=fields.number_or_none("budget_per_h", high=1e12),
+        sharing=fields.choice("sharing", Sharing, default=default.sharing),
     )
     fields.done()
     return settings
@@ -66,6 +68,7 @@ def _machine(record: Record, faults: Faults) -> MachineEntry:
             billing=fields.choice("billing", Billing, default=Billing.SHARE),
             count=_count(fields),
             exclusive=fields.flag("exclusive", default=False),
+            cordoned=fields.flag("cordoned", default=False),
         ),
         device_class=fields.id("class") or machine_id,
         counts_memory=memory_gb is not None,

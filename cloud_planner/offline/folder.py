@@ -25,13 +25,14 @@ from cloud_planner.offline.tables import (
     read_outputs,
     read_service,
 )
+from cloud_planner.offline.uplinks import read_uplinks
 
 MAX_FILE_BYTES = 64 * 1024 * 1024
 MAX_FILES = 1000
 _STEMS = ("problem", "fleet", "pipelines", "profiles", "queries")
 _DOCUMENTS = (".yaml", ".yml", ".json")
 _TABLES = {"service": SERVICE_COLUMNS, "accuracy": ACCURACY_COLUMNS, "outputs": OUTPUT_COLUMNS}
-_SECTIONS = ("machines", "links", "pipelines", "service", "accuracy", "outputs", "queries")
+_SECTIONS = ("machines", "links", "uplinks", "pipelines", "service", "accuracy", "outputs", "queries")
 
 
 @dataclass(slots=True)
@@ -42,8 +43,8 @@ class _Sections:
     lists: dict[str, list[Record]] = field(default_factory=lambda: {name: [] for name in _SECTIONS})
 
 
-def read_folder(folder: Path) -> Case:
-    """What the files of a folder say.
+def read_folder(folder: Path, *, apart_from: Path | None = None) -> Case:
+    """What the files of a folder say; ``apart_from`` is one that stands there and is none of them.
 
     Raises:
         InvalidInput: files are wrong; its violations say everything that is, with file and line.
@@ -53,7 +54,7 @@ def read_folder(folder: Path) -> Case:
     faults = Faults()
     sections = _Sections()
     count = 0
-    for path, name in _files(folder, faults):
+    for path, name in _files(folder, faults, apart_from):
         count += 1
         if count > MAX_FILES:
             faults.add(Place(file=name, line=1), f"more than {MAX_FILES} files")
@@ -66,8 +67,10 @@ def read_folder(folder: Path) -> Case:
     return _case(sections, faults, unread=bool(faults.found))
 
 
-def _files(folder: Path, faults: Faults) -> Iterator[tuple[Path, str]]:
+def _files(folder: Path, faults: Faults, apart_from: Path | None) -> Iterator[tuple[Path, str]]:
     for path in sorted(folder.iterdir()):
+        if apart_from is not None and path.resolve() == apart_from.resolve():
+            continue
         if path.suffix in (*_DOCUMENTS, ".csv") and path.is_file() and not path.name.startswith("."):
             stems = _TABLES if path.suffix == ".csv" else _STEMS
             stem = path.stem.split("-", 1)[0] if path.suffix == ".csv" else path.stem
@@ -127,10 +130,12 @@ def _case(sections: _Sections, faults: Faults, *, unread: bool) -> Case:
     machines = read_machines(lists["machines"], faults)
     pipelines = read_pipelines(lists["pipelines"], machines, faults)
     names = Names(pipelines=pipelines, machines=machines)
+    wires = read_wires(lists["links"], machines, faults)
     case = Case(
         settings=settings,
         machines=machines,
-        wires=read_wires(lists["links"], machines, faults),
+        wires=wires,
+        uplinks=read_uplinks(lists["uplinks"], machines, wires, faults),
         pipelines=pipelines,
         service=read_service(lists["service"], names, faults),
         accuracy=read_accuracy(lists["accuracy"], names, faults),

@@ -6,8 +6,16 @@ import re
 
 from circinus.model.device import Tier
 from circinus.model.pipeline import SOURCE, KnobValue, OperatorId, PipelineId, State
-from cloud_planner.offline.case import AT_SOURCE, AccuracyScale, Compose, MachineEntry, OperatorEntry, PipelineEntry
-from cloud_planner.offline.documents import Faults, Record, Scalar
+from cloud_planner.offline.case import (
+    AT_SITE,
+    AT_SOURCE,
+    AccuracyScale,
+    Compose,
+    MachineEntry,
+    OperatorEntry,
+    PipelineEntry,
+)
+from cloud_planner.offline.documents import Faults, Record, Scalar, Sequence
 from cloud_planner.offline.fields import Fields, suggestion
 
 _KNOB = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}")
@@ -91,7 +99,7 @@ def _operator(record: Record, machines: tuple[MachineEntry, ...], faults: Faults
     if state not in ("", *STATES):
         message = f"{fields.what}: unknown state {state!r}{suggestion(state, STATES)}"
         faults.add(fields.place_of("state"), message)
-    inputs = fields.names("inputs", required=True)
+    inputs, at_site = _inputs(fields, faults)
     if fields.has("inputs") and not inputs:
         faults.add(fields.place_of("inputs"), f"{fields.what}: inputs must name {SOURCE!r} or operators")
     entry = OperatorEntry(
@@ -105,6 +113,7 @@ def _operator(record: Record, machines: tuple[MachineEntry, ...], faults: Faults
         items_per_item=fields.number("items_per_item", default=1.0, above=0.0, high=1e9),
         output_bytes=read_bytes(fields, "output") or 0.0,
         single=state == State.PER_SOURCE,
+        site_inputs=frozenset(OperatorId(name) for name in at_site),
     )
     ids = {machine.machine.id for machine in machines}
     if entry.pinned and entry.pinned != AT_SOURCE and entry.pinned not in ids:
@@ -118,6 +127,30 @@ def _operator(record: Record, machines: tuple[MachineEntry, ...], faults: Faults
     fields.skip(*_LIVE_OPERATOR_KEYS)
     fields.done()
     return entry
+
+
+def _inputs(fields: Fields, faults: Faults) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The names of inputs, and of those whose data may not leave its site."""
+    node = fields.node("inputs", required=True)
+    items = node.items if isinstance(node, Sequence) else () if node is None else (node,)
+    names: list[str] = []
+    at_site: list[str] = []
+    for item in items:
+        if isinstance(item, Record):
+            inner = Fields(item, faults, f"{fields.what}: input")
+            name, data = inner.text("from", required=True), inner.text("data")
+            if inner.has("data") and data != AT_SITE:
+                faults.add(inner.place_of("data"), f"{inner.what}: data is {data!r}, but must be {AT_SITE!r}")
+            inner.done()
+            names.append(name)
+            at_site += [name] if data == AT_SITE else []
+        elif isinstance(item, Scalar) and item.value is not None:
+            names.append(item.text)
+        else:
+            faults.add(item.place, f"{fields.what}: inputs must list names, or entries like {{from: NAME, data: site}}")
+    for name in sorted({name for name in names if names.count(name) > 1}):
+        faults.add(fields.place_of("inputs"), f"{fields.what}: inputs names {name!r} twice")
+    return tuple(name for name in names if name), tuple(at_site)
 
 
 def _tiers(fields: Fields, faults: Faults) -> tuple[Tier, ...]:

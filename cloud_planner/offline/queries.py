@@ -29,6 +29,13 @@ def read_queries(
         first = queries.setdefault(entry.id, entry)
         if first is not entry and entry.id:
             faults.add(record.place, f"query {entry.id!r} is given twice (first at {first.place})")
+    for entry in queries.values():
+        others = [other for other in queries if other != entry.id] if entry.apart_from else []
+        for name in sorted(entry.apart_from.difference(others)):
+            what = "it can't stay apart from itself"
+            if name != entry.id:
+                what = f"unknown query {name!r}{suggestion(name, others)}"
+            faults.add(entry.place, f"query {entry.id}: apart_from: {what}")
     if len(queries) > MAX_QUERIES:
         faults.add(records[MAX_QUERIES].place, f"more than {MAX_QUERIES} queries")
     return tuple(queries.values())
@@ -79,6 +86,8 @@ def _query(
         answer_to_source=answer and bool(source),
         arrival_cv2=fields.number("arrival_cv2", default=settings.arrival_cv2, high=1000.0),
         splittable=splittable,
+        apart_from=frozenset(QueryId(name) for name in fields.names("apart_from")),
+        stream=fields.id("stream"),
     )
     fields.done()
     return entry

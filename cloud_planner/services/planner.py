@@ -11,6 +11,7 @@ import grpc.aio
 
 import circinus
 from circinus import wire
+from circinus.channel import CHUNK_BYTES
 from circinus.errors import InvalidInput, aborts_with_status
 from circinus.model.device import Digest
 from circinus.model.pipeline import ContentRef, PipelineId
@@ -20,9 +21,11 @@ from circinus.wire import check
 from cloud_planner.core import ledger
 from cloud_planner.core.profiles import accuracy_prediction
 from cloud_planner.overview import Overview
+from cloud_planner.record import dump_record
 from cloud_planner.services import states
 
 _MAX_QUERIES_AT_ONCE = 1_000
+_MAX_CHANGES = 1_000
 #: The end of the year 9999: no later moment has a date.
 _LAST_SECOND = 253_402_300_799
 _MAX_SPEC_CHARS = 1_000_000
@@ -198,7 +201,32 @@ class PlannerService(planner_pb2_grpc.PlannerServiceServicer):
         devices = [record.device.id for record in self._overview.registry.records()]
         for query in extra:
             self._overview.catalog.check_query(query, devices)
-        return planner_pb2.PlanSelectionResponse(selection=await self._overview.loop.dry_run(extra))
+        found = await self._overview.trials.dry_run(extra)
+        return planner_pb2.PlanSelectionResponse(
+            selection=found.summary, diff=await asyncio.to_thread(wire.plan_diff_to_message, found.diff)
+        )
+
+    @aborts_with_status
+    async def WhatIf(self, request: planner_pb2.WhatIfRequest, context: Context) -> planner_pb2.WhatIfResponse:
+        """What would be planned if things were different."""
+        check.size("changes", request.changes, _MAX_CHANGES)
+        changes = [wire.what_if_from_message(change) for change in request.changes]
+        told, diff = await self._overview.trials.what_if(changes)
+        return planner_pb2.WhatIfResponse(told=told, diff=await asyncio.to_thread(wire.plan_diff_to_message, diff))
+
+    @aborts_with_status
+    async def Explain(self, request: planner_pb2.ExplainRequest, context: Context) -> planner_pb2.ExplainResponse:
+        """Why a query has its plan, or none."""
+        query_id = QueryId(check.name("query_id", request.query_id))
+        return wire.explanation_to_message(await self._overview.trials.explain(query_id))
+
+    @aborts_with_status
+    async def ExportRecord(self, request: planner_pb2.ExportRecordRequest, context: Context) -> None:
+        """The last decision with its problem."""
+        record = self._overview.trials.record()
+        data = (await asyncio.to_thread(dump_record, record)).encode()
+        for start in range(0, len(data), CHUNK_BYTES):
+            await context.write(planner_pb2.ExportRecordResponse(chunk=data[start : start + CHUNK_BYTES]))
 
     @aborts_with_status
     async def WatchProgress(self, request: planner_pb2.WatchProgressRequest, context: Context) -> None:

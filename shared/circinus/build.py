@@ -116,6 +116,7 @@ class PipelineBuilder:
         hang_ms: float = 30_000.0,
         fan_out: str = "",
         monotone: Iterable[str] = (),
+        at_site: Iterable[str] = (),
     ) -> OperatorId:
         """Adds an operator; gives its id, which others name in ``inputs`` and ``output`` takes.
 
@@ -130,12 +131,15 @@ class PipelineBuilder:
             hang_ms: One item that takes longer counts as hung.
             fan_out: The field of its output whose length counts the parts that it makes of an item.
             monotone: Those of its knobs along whose values, as they are in order, the accuracy never falls.
+            at_site: Those of its inputs whose items may not leave the site of the machine where they are made.
         """
-        never_fall = self._monotone(monotone, knobs or {}, f"operator {id!r}: monotone")
+        never_fall = self._known(monotone, knobs or {}, f"operator {id!r}: monotone", "knob")
+        reads = _unchecked(inputs)
+        stay = self._known(at_site, reads if isinstance(reads, tuple) else (), f"operator {id!r}: at_site", "input")
         spec = OperatorSpec(
             id=OperatorId(id),
             entry_point=self._entry_point(code, Operator, f"operator {id!r}: class"),
-            inputs=_unchecked(inputs),
+            inputs=reads,
             knobs=tuple(
                 Knob(name=name, values=_unchecked(values), monotone=name in never_fall)
                 for name, values in (knobs or {}).items()
@@ -145,6 +149,7 @@ class PipelineBuilder:
             accelerator_kinds=_unchecked(accelerators),
             hang_ms=hang_ms,
             fan_out=fan_out,
+            site_inputs=tuple(OperatorId(name) for name in (reads if isinstance(reads, tuple) else ()) if name in stay),
         )
         self._add_operator(spec, _caller())
         return spec.id
@@ -261,15 +266,15 @@ class PipelineBuilder:
         else:
             self._contents[spec.name] = (spec, place)
 
-    def _monotone(self, names: Iterable[str], knobs: Mapping[str, object], what: str) -> set[str]:
-        """Those of the names that are knobs; for the others there is nothing in a file that a reader could name."""
-        found = _unchecked(names)
+    def _known(self, names: Iterable[str], known: Iterable[str], what: str, kind: str) -> set[str]:
+        """Those of the names that are known; for the others there is nothing in a file that a reader could name."""
+        found, there = _unchecked(names), tuple(known)
         if not isinstance(found, tuple):
-            self._faults.append((_caller(), f"{what} must be names of knobs, is {found!r}"))
+            self._faults.append((_caller(), f"{what} must be names of {kind}s, is {found!r}"))
             return set()
         for name in found:
-            if name not in knobs:
-                self._faults.append((_caller(), f"{what}: {name!r} is no knob of it; known: {', '.join(knobs)}"))
+            if name not in there:
+                self._faults.append((_caller(), f"{what}: {name!r} is no {kind} of it; known: {', '.join(there)}"))
         return set(found)
 
     def _entry_point(self, code: type | str, kind: type, what: str) -> str:

@@ -26,6 +26,7 @@ from circinus.errors import CircinusError, NotFound, TimedOut, TooLarge, Unreach
 from circinus.model.device import Digest
 from circinus.model.pipeline import PipelineId
 from circinus.model.query import Query, QueryId
+from circinus.model.what_if import WhatIf
 from circinus.reports import (
     DeviceState,
     LedgerEntry,
@@ -34,6 +35,7 @@ from circinus.reports import (
     Progress,
     QueryState,
     SelectionReport,
+    WhatIfReport,
     device_state_from_message,
     ledger_entry_from_message,
     pipeline_state_from_message,
@@ -41,9 +43,10 @@ from circinus.reports import (
     query_state_from_message,
     selection_report_from_message,
     status_from_message,
+    what_if_report_from_message,
 )
 from circinus.v1 import planner_pb2, planner_pb2_grpc
-from circinus.wire import query_to_message
+from circinus.wire import explanation_from_message, query_to_message, what_if_to_message
 
 DEFAULT_ADDRESS = "127.0.0.1:7400"
 #: Time for an ordinary answer.
@@ -51,6 +54,8 @@ CALL_TIMEOUT_S = 15.0
 #: A dry run solves the whole selection.
 PLAN_TIMEOUT_S = 300.0
 UPLOAD_TIMEOUT_S = 600.0
+#: A record that is larger is not read.
+MAX_RECORD_BYTES = 512 * 1024 * 1024
 
 R = TypeVar("R")
 
@@ -229,7 +234,45 @@ class Client:
         """What would be planned now, with these queries too; nothing is applied, nothing is profiled."""
         request = planner_pb2.PlanSelectionRequest(extra_queries=[query_to_message(query) for query in extra])
         response = await self._ask("PlanSelection", request, PLAN_TIMEOUT_S)
-        return selection_report_from_message(response.selection)
+        return selection_report_from_message(response)
+
+    async def what_if(self, changes: Sequence[WhatIf]) -> WhatIfReport:
+        """What would be planned if things were different; nothing is applied, nothing is profiled.
+
+        Raises:
+            InvalidInput: a change names what is not there.
+        """
+        request = planner_pb2.WhatIfRequest(changes=[what_if_to_message(change) for change in changes])
+        return what_if_report_from_message(await self._ask("WhatIf", request, 2 * PLAN_TIMEOUT_S))
+
+    async def explain(self, query_id: str) -> dict[str, Any]:
+        """Why a query has its plan, or none: the document of docs/explain.md.
+
+        Raises:
+            NotFound: there is no such query, or nothing was decided yet.
+        """
+        request = planner_pb2.ExplainRequest(query_id=query_id)
+        return explanation_from_message(await self._ask("Explain", request, PLAN_TIMEOUT_S))
+
+    async def record(self) -> bytes:
+        """The last decision with the problem that it was made for, as the document that `circinus audit` reads.
+
+        Raises:
+            NotFound: nothing was decided yet.
+            TooLarge: it is over MAX_RECORD_BYTES.
+        """
+        call = self._stub.ExportRecord(planner_pb2.ExportRecordRequest(), timeout=UPLOAD_TIMEOUT_S)
+        found = bytearray()
+        try:
+            async for message in call:
+                found += message.chunk
+                if len(found) > MAX_RECORD_BYTES:
+                    raise TooLarge(f"the record has more than the {MAX_RECORD_BYTES:,} bytes that are read")
+        except grpc.aio.AioRpcError as error:
+            raise self._error(error, UPLOAD_TIMEOUT_S) from error
+        finally:
+            call.cancel()
+        return bytes(found)
 
     async def watch_progress(self, *, timeout_s: float = 3_600.0) -> AsyncIterator[Progress]:
         """Progress until all that was submitted is decided and rolled out; ends after one that is settled.

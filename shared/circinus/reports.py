@@ -11,11 +11,13 @@ from typing import Any
 from circinus.model.device import Device, DeviceId, Digest
 from circinus.model.pipeline import ContentRef, OperatorId, PipelineId
 from circinus.model.plan import Interval, Plan, Selection, UnplacedQuery
+from circinus.model.plan_diff import PlanDiff
 from circinus.model.query import Query, QueryId
 from circinus.model.search import SearchPhase, SearchState
 from circinus.v1 import planner_pb2, types_pb2
 from circinus.wire import (
     device_from_message,
+    plan_diff_from_message,
     plan_from_message,
     query_from_message,
     search_from_message,
@@ -118,11 +120,23 @@ class QueryState:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SelectionReport:
-    """What would be planned now; ``pending`` are the queries whose profile is missing."""
+    """What would be planned now; ``pending`` are the queries whose profile is missing.
+
+    ``diff``: against the running generation; None: the planner doesn't tell.
+    """
 
     selection: Selection
     pending: tuple[UnplacedQuery, ...]
     solver_s: float
+    diff: PlanDiff | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WhatIfReport:
+    """What would be planned if things were different; ``told``: what was changed, a line each."""
+
+    told: tuple[str, ...]
+    diff: PlanDiff
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -267,19 +281,30 @@ def query_state_from_message(message: planner_pb2.QueryState) -> QueryState:
     )
 
 
-def selection_report_from_message(message: planner_pb2.SelectionSummary) -> SelectionReport:
-    """The selection in a message.
+def selection_report_from_message(response: planner_pb2.PlanSelectionResponse) -> SelectionReport:
+    """The selection in a message, and what it changes.
 
     Raises:
         InvalidInput: a plan is bad.
     """
+    message = response.selection
     return SelectionReport(
         selection=selection_from_message(message),
         pending=tuple(
             UnplacedQuery(query_id=QueryId(entry.query_id), reason=entry.reason) for entry in message.pending
         ),
         solver_s=message.solver_s,
+        diff=plan_diff_from_message(response.diff) if response.HasField("diff") else None,
     )
+
+
+def what_if_report_from_message(message: planner_pb2.WhatIfResponse) -> WhatIfReport:
+    """The consequences in a message.
+
+    Raises:
+        InvalidInput: a plan is bad.
+    """
+    return WhatIfReport(told=tuple(message.told), diff=plan_diff_from_message(message.diff))
 
 
 def progress_from_message(message: planner_pb2.WatchProgressResponse) -> Progress:

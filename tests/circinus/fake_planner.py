@@ -97,6 +97,10 @@ class FakePlanner(planner_pb2_grpc.PlannerServiceServicer):
         self.extra: list[str] = []
         self.since: Any = None
         self.pending: list[str] = []
+        self.diff: planner_pb2.PlanDiff | None = None
+        self.changes: list[planner_pb2.WhatIfChange] = []
+        self.explanation = planner_pb2.ExplainResponse()
+        self.record: list[bytes] = []
         self.watched: list[planner_pb2.QueryState] = []
         self.fail_with: CircinusError | None = None
         self.hang = threading.Event()
@@ -235,7 +239,23 @@ class FakePlanner(planner_pb2_grpc.PlannerServiceServicer):
                 found.unplaced.add(query_id=state.query.id, reason=state.reason)
         for name in self.extra:
             found.pending.add(query_id=name, reason="content hard is not profiled yet")
-        return planner_pb2.PlanSelectionResponse(selection=found)
+        return planner_pb2.PlanSelectionResponse(selection=found, diff=self.diff)
+
+    def WhatIf(self, request: Any, context: Any) -> Any:
+        self._enter(context)
+        self.changes = list(request.changes)
+        return planner_pb2.WhatIfResponse(told=["q: 1 -> 2 items/s"], diff=self.diff)
+
+    def Explain(self, request: Any, context: Any) -> Any:
+        self._enter(context)
+        if request.query_id != self.explanation.query:
+            self._abort(context, NotFound(f"there is no query {request.query_id!r}"))
+        return self.explanation
+
+    def ExportRecord(self, request: Any, context: Any) -> Any:
+        self._enter(context)
+        for chunk in self.record:
+            yield planner_pb2.ExportRecordResponse(chunk=chunk)
 
     def WatchProgress(self, request: Any, context: Any) -> Any:
         self._enter(context)

@@ -159,6 +159,9 @@ def pipelines(draw: st.DrawFn) -> Pipeline:
         )
         for place, name in enumerate(ids)
     ]
+    operators = [
+        replace(each, site_inputs=tuple(name for name in each.inputs if draw(st.booleans()))) for each in operators
+    ]
     read = {name for operator in operators for name in operator.inputs}
     needed = [name for name in ids if name not in read]
     more = draw(st.lists(st.sampled_from(ids), unique=True))

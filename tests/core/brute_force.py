@@ -11,7 +11,7 @@ from scipy.optimize import linprog
 from cloud_planner.core.estimate import items_ratio, percentile_ms, stay_of
 from cloud_planner.core.moment import START, later_of
 from cloud_planner.core.network import Network
-from cloud_planner.core.problem import Billing, Waiting
+from cloud_planner.core.problem import Billing, Sharing, Waiting
 
 
 def counts(problem, query, step, each):
@@ -21,10 +21,18 @@ def counts(problem, query, step, each):
     if step.single:
         return [1] if least == 1 else []
     tried = [least]
+    if lives_in_process(problem, query, step, each):
+        return tried
     if problem.waiting is Waiting.QUEUE and query.slo.latency_ms is not None:
         while len(tried) < 3 and load / tried[-1] > 0.25:
             tried.append(tried[-1] + 1)
     return tried
+
+
+def lives_in_process(problem, query, step, each):
+    size = next(size for size in problem.machines if size.id == each.machine)
+    shared = problem.sharing is not Sharing.NONE and not query.splittable and step.share_key != ""
+    return shared and size.count == 1 and not size.exclusive
 
 
 def fits_one(size, each):
@@ -33,6 +41,18 @@ def fits_one(size, each):
 
 def way(problem, query, candidate, chosen):
     """Latency at the percentile, traffic cost per hour, bits per second by link; given (option, replicas) by step."""
+    found = way_by_step(problem, query, candidate, chosen)
+    if found is None:
+        return None
+    bits = {}
+    for _, reaching in found[1]:
+        for key, value in reaching.items():
+            bits[key] = bits.get(key, 0.0) + value
+    return found[0], sum(cost for cost, _ in found[1]), bits
+
+
+def way_by_step(problem, query, candidate, chosen):
+    """Latency at the percentile; of what reaches each step, cost per hour and bits per second by link."""
     network = Network.of(problem)
     rho = candidate.stage_correlation_ratio
     times = {"source": (START, query.arrival_cv2, 0.0)}
@@ -40,24 +60,33 @@ def way(problem, query, candidate, chosen):
     behind = {"source": {"source"}}
     sizes = {"source": candidate.source_bytes}
     where = {"source": query.source}
-    cost, bits = 0.0, {}
+    reaching = []
+    sites = {size.id: size.site for size in problem.machines}
     for step, (each, replicas) in zip(candidate.steps, chosen, strict=True):
         came = []
+        reaching.append([0.0, {}])
         for name in step.inputs:
             hop = network.hop(where[name], each.machine)
             if hop is None:
                 return None
+            if name in step.site_inputs and where[name] is not None and sites[where[name]] != sites[each.machine]:
+                return None
             per_item = sizes[name] if name == "source" else sizes[name][0]
             items = 1.0 if name == "source" else sizes[name][1]
-            cost += hop.price_per_byte * per_item * items * query.rate_per_s * 3600.0
+            reaching[-1][0] += hop.price_per_byte * per_item * items * query.rate_per_s * 3600.0
             if hop.wire is not None:
                 key = (hop.wire.source, hop.wire.target)
-                bits[key] = bits.get(key, 0.0) + 8.0 * per_item * items * query.rate_per_s
+                reaching[-1][1][key] = reaching[-1][1].get(key, 0.0) + 8.0 * per_item * items * query.rate_per_s
             back = hop.back_ms if query.answer_to_source and query.source is not None else 0.0
             at, cv2, way_back = times[name]
-            came.append((at.later(hop.transfer_ms(per_item)), cv2, way_back + back, behind[name]))
+            narrow = [hop.wire.bandwidth_bit_per_s] if hop.wire is not None else []
+            narrow += [
+                up.bandwidth_bit_per_s for up in problem.uplinks if hop.wire and (where[name], each.machine) in up.wires
+            ]
+            sending_ms = max((8e3 * per_item / width for width in narrow if width), default=0.0)
+            came.append((at.later(hop.delay_ms + sending_ms), cv2, way_back + back, behind[name]))
         at, cv2, way_back, passed = latest(came, times, behind)
-        split = query.splittable
+        split = query.splittable or lives_in_process(problem, query, step, each)
         arrival = query.rate_per_s * step.items_per_item / replicas
         stay, leaves = stay_of(
             each,
@@ -72,7 +101,7 @@ def way(problem, query, candidate, chosen):
         where[step.operator_id] = each.machine
     answers = [(times[name][0].later(times[name][2]), 0.0, 0.0, behind[name]) for name in candidate.outputs]
     at = latest(answers, times, behind)[0]
-    return float(percentile_ms(at.mean_ms, at.total_ms2(rho), query.slo.percentile_ratio)), cost, bits
+    return float(percentile_ms(at.mean_ms, at.total_ms2(rho), query.slo.percentile_ratio)), reaching
 
 
 def latest(came, times, behind):
@@ -125,6 +154,7 @@ def plans_alone(problem, query):
                 for each in step.options
                 if fits_one(sizes[each.machine], each)
                 for n in counts(problem, query, step, each)
+                if n <= allowed(problem, query, candidate, step, each)
             ]
             for step in candidate.steps
         ]
@@ -199,8 +229,50 @@ def machine_cost(problem, loads):
     return total
 
 
-def links_hold(problem, bits):
+def allowed(problem, query, candidate, step, each):
+    """How many replicas may run so, by the rule for cordoned machines."""
+    if not next(size for size in problem.machines if size.id == each.machine).cordoned:
+        return inf
+    return sum(
+        placed.replicas
+        for plan in problem.running
+        if plan.query_id == query.id and plan.configuration == candidate.configuration
+        for placed in plan.operators
+        if (placed.operator_id, placed.device_id, placed.cores, placed.batch, placed.service_ms, placed.memory_bytes)
+        == (step.operator_id, each.machine, each.cores, each.batch, each.service.mean_ms, each.memory_bytes)
+    )
+
+
+def stay_apart(problem, loads):
+    """Whether those that must stay apart do; given (query, operator, option, replicas) loads."""
+    on = {}
+    for name, _, each, _ in loads:
+        on.setdefault(name, set()).add(each.machine)
+    free = {
+        size.id for size in problem.machines if size.exclusive or (size.count is None and size.billing is Billing.SHARE)
+    }
+    return not any(
+        (on.get(query.id, set()) & on.get(other, set())) - free - {query.source}
+        for query in problem.queries
+        for other in query.apart_from
+        if other != query.id
+    )
+
+
+def uplinks_hold(problem, bits):
     return all(
+        sum(bits.get(ends, 0.0) for ends in uplink.wires)
+        <= problem.link_utilization_cap * uplink.bandwidth_bit_per_s * (1 + 1e-9)
+        for uplink in problem.uplinks
+    )
+
+
+def within_budget(problem, cost):
+    return problem.budget_per_h is None or cost <= problem.budget_per_h * (1 + 1e-9)
+
+
+def links_hold(problem, bits):
+    return uplinks_hold(problem, bits) and all(
         wire.bandwidth_bit_per_s is None
         or bits.get((wire.source, wire.target), 0.0)
         <= problem.link_utilization_cap * wire.bandwidth_bit_per_s * (1 + 1e-9)
@@ -233,10 +305,12 @@ def best_unsplit(problem):
                 bits[key] = bits.get(key, 0.0) + value
             steps = query.candidates[plan[0]].steps
             loads += [(query.id, s.operator_id, e, n) for s, (e, n) in zip(steps, plan[1], strict=True)]
-        if goodput < best[0] or not links_hold(problem, bits):
+        if goodput < best[0] or not links_hold(problem, bits) or not stay_apart(problem, loads):
             continue
         cost = machine_cost(problem, loads)
-        if cost is not None and (goodput > best[0] or cost + traffic_cost < best[1]):
+        if cost is None or not within_budget(problem, cost + traffic_cost):
+            continue
+        if goodput > best[0] or cost + traffic_cost < best[1]:
             best = (goodput, cost + traffic_cost)
     return best
 
@@ -254,14 +328,17 @@ def best_split(problem):
             (s, step, each)
             for s, step in enumerate(candidate.steps)
             for each in step.options
-            if fits_one(sizes[each.machine], each)
+            if fits_one(sizes[each.machine], each) and allowed(problem, query, candidate, step, each) > 0
         ]
         most = [
-            max(
-                1,
-                ceil(
-                    query.rate_per_s * step.items_per_item / (problem.replica_utilization_cap * each.capacity_per_s)
-                    - 1e-9
+            min(
+                allowed(problem, query, candidate, step, each),
+                max(
+                    1,
+                    ceil(
+                        query.rate_per_s * step.items_per_item / (problem.replica_utilization_cap * each.capacity_per_s)
+                        - 1e-9
+                    ),
                 ),
             )
             for _, step, each in slots
@@ -294,6 +371,13 @@ def best_split(problem):
                     top = problem.link_utilization_cap * wire.bandwidth_bit_per_s
                     rows.append([bits.get((wire.source, wire.target), 0.0) / top for _, _, bits in ways])
                     limits.append(1.0 + 1e-9)
+            for uplink in problem.uplinks:
+                top = problem.link_utilization_cap * uplink.bandwidth_bit_per_s
+                rows.append([sum(bits.get(ends, 0.0) for ends in uplink.wires) / top for _, _, bits in ways])
+                limits.append(1.0 + 1e-9)
+            if problem.budget_per_h is not None:
+                rows.append([sent for _, sent, _ in ways])
+                limits.append(problem.budget_per_h - cost + 1e-9)
             if query.slo.cost_per_h is not None:
                 rows.append([sent for _, sent, _ in ways])
                 limits.append(query.slo.cost_per_h - own + 1e-9)

@@ -194,3 +194,18 @@ def test_what_times_are_only_believed_by_makes_no_latency_uncertain():
 
     assert uncertainty("fast", 0.0) == uncertainty("slow", 50.0) == CONDITIONS_RATIO
     assert uncertainty("fast", 50.0) > CONDITIONS_RATIO
+
+
+def test_queries_that_could_be_served_alike_have_their_candidates_in_common():
+    devices = [device(name, links=["cloud"]) for name in ("camera", "camera-2")]
+    devices.append(device("cloud", links=["camera", "camera-2"], data_address="a:1"))
+    found = chosen(*devices)
+    alike = [query(name, source=source) for name, source in (("q", "camera"), ("r", "camera-2"))]
+    faster = query("s", rate_per_s=17.0)
+    known = dataclasses.replace(found, choices=dict.fromkeys(("q", "r", "s"), found.choices["q"]))
+    first, second, third = decompose(known, [*alike, faster]).queries
+    assert first.candidates
+    assert first.candidates is second.candidates
+    assert third.candidates is not first.candidates
+    alone = [only(decompose(known, [one])).candidates for one in (*alike, faster)]
+    assert alone == [first.candidates, second.candidates, third.candidates]

@@ -40,7 +40,7 @@ class Way:
 def load(folder: Path) -> dict:
     """All sections of a folder's files."""
     case = {"settings": {}, **{k: [] for k in ("machines", "links", "pipelines", "service", "accuracy", "outputs")}}
-    case["queries"] = []
+    case |= {"queries": [], "uplinks": []}
     for path in sorted([*folder.glob("*.yaml"), *folder.glob("pipelines/*.yaml")]):
         text = yaml.safe_load(path.read_text())
         if path.parent.name == "pipelines" and "pipelines" not in text:
@@ -52,7 +52,27 @@ def load(folder: Path) -> dict:
         lines = [line for line in path.read_text().splitlines() if line.strip() and not line.startswith("#")]
         for row in csv.DictReader(lines):
             case[path.stem.split("-")[0]].append({k: v for k, v in row.items() if v})
+    for operator in (op for pipeline in case["pipelines"] for op in pipeline["operators"]):
+        written = [reads if isinstance(reads, dict) else {"from": reads} for reads in operator["inputs"]]
+        operator["inputs"] = [reads["from"] for reads in written]
+        operator["site_inputs"] = [reads["from"] for reads in written if reads.get("data") == "site"]
     return case
+
+
+def site_of(case: dict, name: str) -> str:
+    return next(machine.get("site", name) for machine in case["machines"] if machine["id"] == name)
+
+
+def uplinks(case: dict) -> list[tuple[float, set]]:
+    """Bandwidth in bit/s and links of each uplink, up and down."""
+    found = []
+    names = [machine["id"] for machine in case["machines"]]
+    for entry in case["uplinks"]:
+        inside = {name for name in names if site_of(case, name) == entry["site"]}
+        leaving = {(a, b) for a in inside for b in names if b not in inside}
+        for key, links in (("up_mbit_per_s", leaving), ("down_mbit_per_s", {(b, a) for a, b in leaving})):
+            found += [(entry[key] * 1e6, links)] if key in entry else []
+    return found
 
 
 def cell(row: dict, name: str, default=None):
@@ -109,6 +129,7 @@ def ways(case: dict, query: dict, *, extra: int = 2, spare: bool = False) -> lis
                 for row in mine["service"]
                 for machine in case["machines"]
                 if holds(row, op["id"], configuration, query.get("content")) and may_run(op, row, machine)
+                if not machine.get("cordoned")
             ]
             for op in operators
         ]
@@ -207,6 +228,8 @@ def one_way(case, query, pipeline, outputs, configuration, accuracies, picks, co
             hop = {} if start is None else link(case, start, machine["id"])
             if hop is None:
                 return None
+            if reads in operator["site_inputs"] and start and site_of(case, start) != site_of(case, machine["id"]):
+                return None
             sent = (
                 rate
                 * size
@@ -217,8 +240,11 @@ def one_way(case, query, pipeline, outputs, configuration, accuracies, picks, co
                 )
             )
             delay = hop.get("rtt_ms", 0.0) / 2
+            widths = [width for width, links in uplinks(case) if (start, machine["id"]) in links and hop]
             if "bandwidth_mbit_per_s" in hop:
-                delay += size * 8 / (hop["bandwidth_mbit_per_s"] * 1e6) * 1000
+                widths.append(hop["bandwidth_mbit_per_s"] * 1e6)
+            if widths:
+                delay += size * 8 / min(widths) * 1000
                 bits[start, machine["id"]] = bits.get((start, machine["id"]), 0.0) + sent * 8
             traffic_cost += sent * 3600 / 1e9 * hop.get("price_per_gb", 0.0)
             home = 0.0
@@ -355,8 +381,13 @@ def bill(case: dict, chosen: list[Way]) -> float:
             bits[pair] = bits.get(pair, 0.0) + rate
     cap = case["settings"].get("link_utilization_cap", 1.0)
     for (source, target), rate in bits.items():
-        if rate > cap * link(case, source, target)["bandwidth_mbit_per_s"] * 1e6 * (1 + SLACK):
+        if rate > cap * link(case, source, target).get("bandwidth_mbit_per_s", math.inf) * 1e6 * (1 + SLACK):
             return math.inf
+    for width, links in uplinks(case):
+        if sum(rate for pair, rate in bits.items() if pair in links) > cap * width * (1 + SLACK):
+            return math.inf
+    if any(meet(case, one, other) for one in chosen for other in chosen if one.query != other.query):
+        return math.inf
     total = sum(way.traffic_cost for way in chosen)
     for machine in case["machines"]:
         number = machines_needed(case, machine, replicas)
@@ -372,7 +403,22 @@ def bill(case: dict, chosen: list[Way]) -> float:
                     if "memory_gb" in machine:
                         shares.append(memory / (machine["memory_gb"] * 1000))
                     total += price * max(shares)
-    return total
+    return total if total <= case["settings"].get("budget_per_h", math.inf) * (1 + SLACK) else math.inf
+
+
+def meet(case: dict, one: Way, other: Way) -> bool:
+    """Whether a query that must stay apart from another is on a machine with it."""
+    query = next(query for query in case["queries"] if query["id"] == one.query)
+    named = query.get("apart_from", [])
+    if other.query not in ([named] if isinstance(named, str) else named):
+        return False
+    shared = {part[1] for part in one.parts} & {part[1] for part in other.parts}
+    return any(
+        machine["id"] in shared - {query.get("source")}
+        and not machine.get("exclusive")
+        and not (machine.get("count") == "unlimited" and machine.get("billing", "share") == "share")
+        for machine in case["machines"]
+    )
 
 
 def plan(folder: Path) -> tuple[float, float]:

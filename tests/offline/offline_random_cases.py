@@ -8,11 +8,36 @@ from pathlib import Path
 import yaml
 
 
-def write_random_case(seed: int, folder: Path) -> Path:
-    """A case with two pipelines, three machines and three queries; what is scarce and how it is paid differs."""
+def write_random_case(seed: int, folder: Path, *, limits: bool = False) -> Path:
+    """A case with two pipelines, three machines and three queries; what is scarce and how it is paid differs.
+
+    ``limits``: with uplinks, a budget, cordoned machines, data that stays at its site and queries that stay apart.
+    """
     rng = random.Random(seed)
-    folder.joinpath("problem.yaml").write_text(yaml.safe_dump(_case(rng), sort_keys=False))
+    case = _case(rng)
+    folder.joinpath("problem.yaml").write_text(yaml.safe_dump(_limited(rng, case) if limits else case, sort_keys=False))
     return folder
+
+
+def _limited(rng: random.Random, case: dict) -> dict:
+    for machine in case["machines"]:
+        machine |= {"site": rng.choice(["yard", "hall"]), "cordoned": rng.random() < 0.15}
+    sites = {machine["id"]: machine["site"] for machine in case["machines"]}
+    ways = {(sites[entry["from"]], sites[entry["to"]]) for entry in case["links"]}
+    uplink = {
+        **({"up_mbit_per_s": rng.choice([1, 3, 20])} if ("yard", "hall") in ways else {}),
+        **({"down_mbit_per_s": rng.choice([1, 3, 20])} if ("hall", "yard") in ways else {}),
+    }
+    if uplink:
+        case["uplinks"] = [{"site": "yard", **uplink}]
+    if rng.random() < 0.5:
+        case["settings"]["budget_per_h"] = rng.choice([0.3, 0.8, 2.0])
+    for pipeline in case["pipelines"]:
+        for operator in pipeline["operators"]:
+            if rng.random() < 0.3:
+                operator["inputs"] = [{"from": operator["inputs"][0], "data": "site"}]
+    case["queries"][1]["apart_from"] = ["query-0", "query-2"] if rng.random() < 0.5 else "query-0"
+    return case
 
 
 def _case(rng: random.Random) -> dict:

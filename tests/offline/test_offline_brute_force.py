@@ -83,6 +83,11 @@ def test_cases_made_at_random(seed, tmp_path, capsys):
     check_against_brute_force(write_random_case(seed, tmp_path), answer_of(tmp_path, capsys))
 
 
+@pytest.mark.parametrize("seed", range(100, 110))
+def test_cases_with_limits_made_at_random(seed, tmp_path, capsys):
+    check_against_brute_force(write_random_case(seed, tmp_path, limits=True), answer_of(tmp_path, capsys))
+
+
 def test_divided_loads_on_whole_workers(tmp_path, capsys):
     """Least workers and traffic over all numbers of workers; how loads are divided among them by a linear programme."""
     folder = write_case("workers", tmp_path)

@@ -112,7 +112,7 @@ class FirstFit:
         self.problems = []
         self.findings = ()
 
-    async def plan(self, problem):
+    async def plan(self, problem, held=frozenset()):
         self.problems.append(problem)
         plans, unplaced = [], []
         for query in problem.queries:

@@ -9,38 +9,57 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
-from circinus.model.plan import Plan, Selection, UnplacedQuery
+from circinus.model.plan import Selection, UnplacedQuery
 from circinus.model.query import QueryId
 from cloud_planner.core.network import Network
 from cloud_planner.core.problem import Objective, Problem
 from cloud_planner.core.resources import Resource
 from cloud_planner.core.select.alternatives import runner_up
 from cloud_planner.core.select.assignment import Assignment, Bill, bill
-from cloud_planner.core.select.columns import QueryColumns, query_columns
-from cloud_planner.core.select.finish import machine_uses, plan_of
-from cloud_planner.core.select.flows import Flow, add_flows
+from cloud_planner.core.select.columns import QueryColumns
+from cloud_planner.core.select.estimates import PathEstimates
+from cloud_planner.core.select.finish import billed_per_h, machine_uses, plan_of
+from cloud_planner.core.select.flows import Flow
 from cloud_planner.core.select.greedy import greedy
 from cloud_planner.core.select.milp import Milp, MilpResult, MilpStatus, Solver, Work
 from cloud_planner.core.select.model import Column, Model
 from cloud_planner.core.select.paths import read_flow
-from cloud_planner.core.select.reasons import reason
-from cloud_planner.core.select.running import running_column
-from cloud_planner.core.select.scarcity import tight_resources
+from cloud_planner.core.select.prepared import prepare
+from cloud_planner.core.select.reasons import Known, reason
 from cloud_planner.core.select.stages import StageReport, Stages, Targets, solve_stages
+from cloud_planner.core.select.taken import Taken
 from cloud_planner.core.templates import TemplateLimits
 
+if TYPE_CHECKING:
+    from cloud_planner.core.select.large import Generation, Large
+
+#: Stands for the runner-up of a plan that is one of too many to look into each.
+NOT_SOUGHT = "not looked for beside so many plans; ask circinus explain for it"
+#: The reason of a query that is one of too many to look into each.
+UNEXPLAINED = "no room for it beside what is served; ask circinus explain for more"
 #: Selections whose goodput or cost differ by less, relatively, are equals.
 _EQUAL_RATIO = 1e-6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SelectLimits:
-    """Limits on work. ``runner_ups``: so many plans, by query id, get theirs."""
+    """Limits on work.
+
+    ``runner_ups``: up to so many plans get theirs; of more only the first tenth of that many, by query id. ``reasons``:
+    so many queries without a plan are told why.
+
+    ``generation``: how column generation solves what is too large for one programme; None: never. ``held``: queries
+    that keep their running plan or end; the bound does not say what would be if they didn't.
+    """
 
     template: TemplateLimits = field(default_factory=TemplateLimits)
     work: Work = field(default_factory=Work)
     runner_ups: int = 200
+    reasons: int = 200
+    generation: Generation | None = None
+    held: frozenset[QueryId] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,15 +113,10 @@ def select(problem: Problem, solver: Solver, *, limits: SelectLimits | None = No
         limits: On the size of templates and on the solver's work.
     """
     limits = limits or SelectLimits()
-    problem = replace(problem, queries=tuple(sorted(problem.queries, key=lambda query: query.id)))
-    network = Network.of(problem)
-    left = tight_resources(network, problem)
-    columns = [query_columns(network, problem, number, left, limits.template) for number in range(len(problem.queries))]
-    running = {
-        entry.query: column
-        for entry in columns
-        if entry.possible and (column := running_column(network, problem, entry.query, left)) is not None
-    }
+    prepared = prepare(problem, limits.template, limits.held)
+    problem, network, left = prepared.problem, prepared.network, prepared.left
+    columns, running = prepared.columns, prepared.running
+    model, flows = prepared.model, prepared.flows
     offers = [
         _offer("greedy", network, problem, greedy(network, problem, columns, left, cheap=cheap))
         for cheap in (True, False)
@@ -110,31 +124,31 @@ def select(problem: Problem, solver: Solver, *, limits: SelectLimits | None = No
     if running:
         offers.append(_offer("running", network, problem, tuple(column.assignment for column in running.values())))
     offers = [offer for offer in offers if not offer.total.violations]
-    model, flows = _model(network, problem, columns, running, left, limits)
     most = sum(_worth(problem, entry.query) for entry in columns if entry.possible)
     reached = max((_goodput(problem, offer.assignments) for offer in offers), default=0.0)
     targets = Targets(
         reached_per_s=reached,
         most_per_s=most,
         enough_per_s=problem.served_ratio * sum(_worth(problem, number) for number in range(len(problem.queries))),
-        running=tuple(variable for variable, column in model.columns if column in running.values()),
+        running=tuple(variable for variable, column in model.columns if running.get(column.assignment.query) is column),
     )
-    stages = solve_stages(model, solver, limits.work, targets)
+    large = _large(model, flows, limits, targets)
+    stages = solve_stages(model, solver, limits.work, targets) if large is None else large.stages
     if stages.values:
-        found = _offer("milp", network, problem, _read(problem, model, flows, stages.values))
+        name = "milp" if large is None else "column generation"
+        found = _offer(name, network, problem, _read(problem, model, flows, stages.values))
         if not found.total.violations:
             offers.append(found)
     best = _best(problem, offers, running, targets)
-    complete = (
-        all(entry.complete for entry in columns) and all(flow.complete for flow in flows) and model.patterns_complete
-    )
+    cut = {flow.query for flow in flows if not flow.complete}
+    complete = prepared.complete
     report = SelectReport(
         templates=tuple(
             TemplateReport(
                 query_id=problem.queries[entry.query].id,
                 columns=len(entry.columns),
                 candidates=len(entry.candidates),
-                complete=entry.complete and all(flow.complete for flow in flows if flow.query == entry.query),
+                complete=entry.complete and entry.query not in cut,
             )
             for entry in columns
         ),
@@ -145,7 +159,22 @@ def select(problem: Problem, solver: Solver, *, limits: SelectLimits | None = No
         chosen=best.name,
     )
     return SelectResult(
-        selection=_selection(network, problem, best, stages, _Bounds(most=most, complete=complete), left, limits),
+        selection=_selection(
+            network,
+            problem,
+            best,
+            stages,
+            _Bounds(
+                most=most,
+                complete=complete,
+                unlisted_per_s=sum(_worth(problem, entry.query) for entry in columns if not entry.complete)
+                if model.patterns_complete and not flows
+                else most,
+            ),
+            left,
+            limits,
+            columns,
+        ),
         report=report,
     )
 
@@ -162,27 +191,15 @@ def _goodput(problem: Problem, assignments: Sequence[Assignment]) -> float:
     return sum(_worth(problem, assignment.query) for assignment in assignments)
 
 
-def _model(
-    network: Network,
-    problem: Problem,
-    columns: Sequence[QueryColumns],
-    running: dict[int, Column],
-    left: dict[Resource, float],
-    limits: SelectLimits,
-) -> tuple[Model, list[Flow]]:
-    model = Model(network=network, problem=problem, left=left)
-    flows: list[Flow] = []
-    for entry in columns:
-        split = problem.queries[entry.query].splittable
-        here = () if split else entry.columns
-        kept = running.get(entry.query)
-        if kept is not None:
-            here = (kept, *(column for column in here if column.assignment != kept.assignment))
-        model.add_columns(entry.query, here)
-        if split and entry.candidates:
-            flows += add_flows(model, entry.query, entry.candidates, limits.template)
-    model.close()
-    return model, flows
+def _large(model: Model, flows: Sequence[Flow], limits: SelectLimits, targets: Targets) -> Large | None:
+    """By column generation, if the model is large and whole plans are all there is; None: it is not."""
+    # Column generation itself imports from this package.
+    from cloud_planner.core.select.large import solve_large
+
+    generation = limits.generation
+    if generation is None or flows or len(model.columns) < generation.from_columns:
+        return None
+    return solve_large(model, generation, targets)
 
 
 def _read(problem: Problem, model: Model, flows: Sequence[Flow], values: tuple[float, ...]) -> tuple[Assignment, ...]:
@@ -195,9 +212,8 @@ def _best(problem: Problem, offers: Sequence[_Offer], running: dict[int, Column]
     """The best by goodput (up to what is asked for), cost, changes; of equals the later, so the solver's."""
 
     def changes(offer: _Offer) -> int:
-        return sum(
-            1 for number, column in running.items() if column.assignment not in offer.assignments and number >= 0
-        )
+        chosen = {assignment.query: assignment for assignment in offer.assignments}
+        return sum(1 for number, column in running.items() if chosen.get(number) != column.assignment)
 
     def served(offer: _Offer) -> float:
         goodput = _goodput(problem, offer.assignments)
@@ -221,8 +237,11 @@ def _best(problem: Problem, offers: Sequence[_Offer], running: dict[int, Column]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Bounds:
+    """``unlisted_per_s``: worth of queries with plans that are not in the programme; nothing can gain more by those."""
+
     most: float
     complete: bool
+    unlisted_per_s: float
 
 
 def _selection(
@@ -233,9 +252,10 @@ def _selection(
     bounds: _Bounds,
     left: dict[Resource, float],
     limits: SelectLimits,
+    columns: Sequence[QueryColumns],
 ) -> Selection:
     goodput = _goodput(problem, best.assignments)
-    bound = min(bounds.most, stages.goodput_bound_per_s) if bounds.complete else bounds.most
+    bound = min(bounds.most, stages.goodput_bound_per_s + (0.0 if bounds.complete else bounds.unlisted_per_s))
     if goodput >= bound * (1.0 - 1e-9):
         bound = goodput
     cost = best.total.cost_per_h
@@ -243,19 +263,21 @@ def _selection(
     if cost - cost_bound <= _EQUAL_RATIO * abs(cost):
         cost_bound = cost
     plans = []
+    billed = billed_per_h(network, problem, best.assignments, best.total)
+    taken = Taken.of(network, problem, best.assignments)
+    estimates = PathEstimates(network, problem)
+    runner_ups = limits.runner_ups if len(best.assignments) <= limits.runner_ups else limits.runner_ups // 10
     for number, assignment in enumerate(best.assignments):
-        plan = plan_of(network, problem, assignment)
-        if number < limits.runner_ups:
-            plan = _with_runner_up(network, problem, best.assignments, assignment, plan, left)
+        plan = replace(plan_of(network, problem, assignment, estimates), billed_per_h=billed[assignment.query])
+        if number < runner_ups:
+            said, cost_per_h = runner_up(network, problem, best.assignments, assignment, left, taken)
+            plan = replace(plan, runner_up=said, runner_up_cost_per_h=cost_per_h)
+        elif limits.runner_ups:
+            plan = replace(plan, runner_up=NOT_SOUGHT)
         plans.append(plan)
-    placed = {assignment.query for assignment in best.assignments}
     return Selection(
         plans=tuple(plans),
-        unplaced=tuple(
-            UnplacedQuery(query_id=query.id, reason=reason(network, problem, number, best.assignments, left))
-            for number, query in enumerate(problem.queries)
-            if number not in placed
-        ),
+        unplaced=_unplaced(network, problem, best.assignments, left, limits.reasons, columns, taken),
         machines=machine_uses(best.total),
         traffic_cost_per_h=best.total.traffic_cost_per_h,
         goodput_per_s=goodput,
@@ -268,16 +290,27 @@ def _selection(
     )
 
 
-def _with_runner_up(
+def _unplaced(
     network: Network,
     problem: Problem,
     assignments: Sequence[Assignment],
-    assignment: Assignment,
-    plan: Plan,
     left: dict[Resource, float],
-) -> Plan:
-    said, cost = runner_up(network, problem, assignments, assignment, left)
-    return replace(plan, runner_up=said, runner_up_cost_per_h=cost)
+    most: int,
+    columns: Sequence[QueryColumns],
+    taken: Taken,
+) -> tuple[UnplacedQuery, ...]:
+    """The queries without a plan; the reasons of more than ``most`` are not worked out."""
+    placed = {assignment.query for assignment in assignments}
+    found: list[UnplacedQuery] = []
+    for number, query in enumerate(problem.queries):
+        if number in placed:
+            continue
+        said = query.impossible or UNEXPLAINED
+        if len(found) < most:
+            alone = () if query.splittable else tuple(column.assignment for column in columns[number].columns)
+            said = reason(network, problem, number, assignments, left, Known(taken=taken, alone=alone))
+        found.append(UnplacedQuery(query_id=query.id, reason=said))
+    return tuple(found)
 
 
 def _status(stages: Stages, best: _Offer, *, complete: bool) -> str:
@@ -292,7 +325,9 @@ def _status(stages: Stages, best: _Offer, *, complete: bool) -> str:
         worst = ended[0]
         detail = f" ({worst.detail})" if worst.detail else ""
         return f"solver {worst.status} at stage {worst.name}{detail}: the {best.name} selection stands"
-    return "; ".join(f"{report.name}: {report.status}" for report in ended)
+    return "; ".join(
+        f"{report.name}: {report.status}" + (f" ({report.detail})" if report.detail else "") for report in ended
+    )
 
 
 __all__ = [

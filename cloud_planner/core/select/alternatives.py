@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from math import isfinite
 
 from cloud_planner.core.network import Network
 from cloud_planner.core.problem import Problem
-from cloud_planner.core.resources import Resource, machine_amounts
-from cloud_planner.core.select.assignment import Assignment, amounts_of, bill, from_route, traffic
+from cloud_planner.core.resources import Resource
+from cloud_planner.core.select.assignment import Assignment, bill, from_route
+from cloud_planner.core.select.taken import Taken, sums_decide
 from cloud_planner.core.templates import Enumeration, Prune, TemplateLimits, admissible, template
 
 #: Plans of other placements, cheapest first, that are checked against what is left.
@@ -20,42 +20,23 @@ NONE_MEETS = "no other placement meets the SLO"
 NONE_FITS = "no other placement fits in what is left"
 
 
-def amounts_taken(network: Network, problem: Problem, assignment: Assignment) -> dict[Resource, float]:
-    """What an assignment takes of each resource."""
-    query = problem.queries[assignment.query]
-    if query.splittable:
-        return amounts_of(network, problem, assignment)[1]
-    candidate = query.candidates[assignment.candidate]
-    taken: dict[Resource, float] = defaultdict(float)
-    for load in assignment.loads:
-        option = candidate.steps[load.step].options[load.option]
-        for resource, amount in machine_amounts(network.machines[option.machine], option, load.replicas):
-            taken[resource] += amount
-    for path in assignment.paths:
-        sent = traffic(network, problem, query, candidate, path.options)
-        for resource, amount in sent[1].items() if sent is not None else ():
-            taken[resource] += amount
-    return dict(taken)
-
-
 def runner_up(
     network: Network,
     problem: Problem,
     assignments: Sequence[Assignment],
     chosen: Assignment,
     left: Mapping[Resource, float],
+    taken: Taken | None = None,
 ) -> tuple[str, float | None]:
     """What the runner-up does elsewhere, and what it costs the query per hour; or why there is none.
 
-    For a split query these are plans that leave each operator whole.
+    For a split query these are plans that leave each operator whole. ``taken``: what the assignments take, where that
+    is known.
     """
     others = [assignment for assignment in assignments if assignment.query != chosen.query]
     query = problem.queries[chosen.query]
-    free = {resource: there for resource, there in left.items() if isfinite(there)}
-    for assignment in others:
-        for resource, amount in amounts_taken(network, problem, assignment).items():
-            if resource in free:
-                free[resource] = max(0.0, free[resource] - amount)
+    taken = taken or Taken.of(network, problem, assignments)
+    free = {resource: max(0.0, there) for resource, there in taken.free(left, chosen.query).items()}
     candidates = (chosen.candidate,) if query.splittable else admissible(problem, query)
     listed = template(
         network,
@@ -75,7 +56,8 @@ def runner_up(
         tried += 1
         if tried > _TRIES:
             break
-        if not bill(network, problem, [*others, other]).violations:
+        # With what is free as limits, plans that take too much are not among the routes.
+        if sums_decide(network, problem, other) or not bill(network, problem, [*others, other]).violations:
             return _difference(here, there), listed.routes[index].own_cost_per_h
     return (NONE_FITS if tried else NONE_MEETS), None
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from cloud_planner.core.network import Network
-from cloud_planner.core.problem import Problem
-from cloud_planner.core.resources import Resource
+from cloud_planner.core.problem import Problem, QueryProblem
+from cloud_planner.core.resources import Resource, usable
 from cloud_planner.core.select.dominance import undominated
 from cloud_planner.core.select.model import Column, column_of
 from cloud_planner.core.templates import Enumeration, Prune, TemplateLimits, admissible, template
@@ -31,10 +31,15 @@ class QueryColumns:
 
 
 def query_columns(
-    network: Network, problem: Problem, number: int, left: dict[Resource, float], limits: TemplateLimits
+    network: Network,
+    problem: Problem,
+    number: int,
+    left: dict[Resource, float],
+    limits: TemplateLimits,
+    given: QueryProblem | None = None,
 ) -> QueryColumns:
-    """The columns of one query."""
-    query = problem.queries[number]
+    """The columns of one query; ``given`` stands for it, if it is not the problem's."""
+    query = given or problem.queries[number]
     meeting = () if query.impossible else admissible(problem, query)
     if not meeting:
         return QueryColumns(query=number, columns=(), candidates=(), complete=True, possible=False)
@@ -63,7 +68,7 @@ def _for_greedy(
                 (
                     network.machines[o.machine].price_per_h / o.capacity_per_s
                     for o in step.options
-                    if o.machine in network.machines and o.capacity_per_s > 0.0
+                    if usable(network.machines.get(o.machine), o)
                 ),
                 default=0.0,
             )

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from cloud_planner.core.estimate import latency_limit_ms
-from cloud_planner.core.problem import Candidate, Option, Problem, QueryProblem, Step, Waiting
+from cloud_planner.core.problem import Candidate, Option, Problem, QueryProblem, Sharing, Step, Waiting
 
 
 def _covers(a: Option, b: Option) -> bool:
@@ -25,6 +25,7 @@ def _covers(a: Option, b: Option) -> bool:
         and a.batch <= b.batch
         and a.service.mean_ms <= b.service.mean_ms
         and a.service.variance_ms2 <= b.service.variance_ms2
+        and (a.replicas_most is None or (b.replicas_most is not None and a.replicas_most >= b.replicas_most))
     )
 
 
@@ -32,13 +33,17 @@ def _no_worse(a: Step, b: Step) -> bool:
     return (
         a.output_bytes <= b.output_bytes
         and a.items_per_item <= b.items_per_item
-        and all(any(_covers(mine, other) for mine in a.options) for other in b.options)
+        and a.site_inputs <= b.site_inputs
+        and a.share_key == b.share_key
+        and all(any(_covers(mine, other) for mine in a.options) for other in b.options if other.replicas_most != 0)
     )
 
 
 def undominated(problem: Problem, query: QueryProblem, candidates: Sequence[int]) -> tuple[int, ...]:
     """The candidates, of those given, that no other one makes pointless; of equals the most accurate stays."""
-    if problem.waiting is Waiting.QUEUE and query.slo.latency_ms is not None:
+    queued = problem.waiting is Waiting.QUEUE and query.slo.latency_ms is not None
+    # What another query runs anyway may be worth more than what takes less.
+    if queued or (problem.sharing is Sharing.PREFIX and query.stream):
         return tuple(candidates)
     numbers: dict[Step, int] = {}
     steps: list[Step] = []

@@ -2,40 +2,29 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from math import isfinite
 
+from circinus.model.device import DeviceId
 from circinus.model.plan import Interval, MachineUse, OperatorPlan, Plan
-from circinus.model.query import Slo
-from cloud_planner.core.estimate import Z95, in_time_ratio, median_ms, slo_probability
+from cloud_planner.core.estimate import (
+    Z95,
+    dominant_share_ratio,
+    in_time_ratio,
+    median_ms,
+    paid_share,
+    slo_probability,
+)
 from cloud_planner.core.network import Network
+from cloud_planner.core.packing import machines_needed
 from cloud_planner.core.problem import Problem
-from cloud_planner.core.select.assignment import Assignment, Bill, own_cost_per_h
-from cloud_planner.core.steps import Pick
-from cloud_planner.core.templates import Enumeration, Prune, Route, template
+from cloud_planner.core.resources import Shape, capacity_of, shape_of
+from cloud_planner.core.select.assignment import Assignment, Bill, own_cost_per_h, traffic
+from cloud_planner.core.select.estimates import PathEstimates
 
 #: Stands for an endless wait (a replica with no room to spare and uneven load), which JSON has no number for.
 ENDLESS_MS = 1e12
-
-
-def path_estimate(network: Network, problem: Problem, assignment: Assignment, options: tuple[int, ...]) -> Route | None:
-    """The estimate of one path of an assignment, with no bound held against it; None if there is no such way."""
-    query = problem.queries[assignment.query]
-    replicas = {(load.step, load.option): load.replicas for load in assignment.loads}
-    picks = tuple(Pick(option=option, replicas=replicas[step, option]) for step, option in enumerate(options))
-    listed = template(
-        network,
-        problem,
-        query,
-        {},
-        Enumeration(
-            candidates=(assignment.candidate,),
-            slo=Slo(percentile_ratio=query.slo.percentile_ratio),
-            prune=Prune.NOTHING,
-            fractional=query.splittable,
-            fixed=picks,
-        ),
-    )
-    return listed.routes[0] if listed.routes else None
 
 
 def _operators(problem: Problem, assignment: Assignment) -> tuple[OperatorPlan, ...]:
@@ -61,17 +50,18 @@ def _operators(problem: Problem, assignment: Assignment) -> tuple[OperatorPlan, 
     return tuple(plans)
 
 
-def plan_of(network: Network, problem: Problem, assignment: Assignment) -> Plan:
+def plan_of(network: Network, problem: Problem, assignment: Assignment, known: PathEstimates | None = None) -> Plan:
     """An assignment as a plan, without its runner-up.
 
     The latency of a split plan is that of its slowest path: each path meets the SLO by itself. Its cost is that of
-    the shares that it uses, also of machines that are paid whole.
+    the shares that it uses, also of machines that are paid whole; what it is billed follows from the others.
     """
     query = problem.queries[assignment.query]
     candidate = query.candidates[assignment.candidate]
+    known = known or PathEstimates(network, problem)
     estimates = []
     for path in assignment.paths:
-        route = path_estimate(network, problem, assignment, path.options)
+        route = known.of(assignment, path.options)
         if route is not None:
             estimates.append((path.share_ratio, route))
     worst = max((route for _, route in estimates), key=lambda route: route.percentile_ms)
@@ -91,6 +81,48 @@ def plan_of(network: Network, problem: Problem, assignment: Assignment) -> Plan:
         slo_probability_ratio=min(1.0, slo_probability(query, candidate, latency)),
         item_goodput_per_s=query.weight * query.rate_per_s * candidate.accuracy.value * min(1.0, in_time),
     )
+
+
+def billed_per_h(
+    network: Network, problem: Problem, assignments: Sequence[Assignment], total: Bill
+) -> dict[int, float]:
+    """Each query's part of the whole bill; these add up to it.
+
+    What a machine (type) costs is divided in proportion to price x dominant share, evenly where nothing has a share; an
+    exclusive type by the machines that each operator has. Traffic is divided in proportion to what each sends.
+    """
+    parts: dict[DeviceId, dict[int, float]] = defaultdict(lambda: defaultdict(float))
+    sent: dict[int, float] = {}
+    for assignment in assignments:
+        query = problem.queries[assignment.query]
+        candidate = query.candidates[assignment.candidate]
+        owned: dict[tuple[DeviceId, int], dict[Shape, int]] = defaultdict(lambda: defaultdict(int))
+        for load in assignment.loads:
+            option = candidate.steps[load.step].options[load.option]
+            machine = network.machines[option.machine]
+            if machine.exclusive and not paid_share(machine):
+                owned[machine.id, load.step][shape_of(option)] += load.replicas
+            else:
+                parts[machine.id][assignment.query] += dominant_share_ratio(machine, option) * load.replicas
+        for (name, _), shapes in owned.items():
+            parts[name][assignment.query] += machines_needed(shapes, capacity_of(network.machines[name]))
+        sent[assignment.query] = sum(
+            way[0] * path.share_ratio
+            for path in assignment.paths
+            if (way := traffic(network, problem, query, candidate, path.options)) is not None
+        )
+    found = _divided(total.traffic_cost_per_h, sent)
+    for name, shares in parts.items():
+        for number, cost in _divided(total.machine_cost_per_h[name], shares).items():
+            found[number] += cost
+    return found
+
+
+def _divided(whole: float, shares: Mapping[int, float]) -> dict[int, float]:
+    together = sum(shares.values())
+    if together <= 0.0:
+        return {number: whole / len(shares) for number in shares}
+    return {number: whole * share / together for number, share in shares.items()}
 
 
 def machine_uses(total: Bill) -> tuple[MachineUse, ...]:

@@ -15,19 +15,22 @@ F4  with routes: sum of r = z_c, and f is the sum of the routes through it
 F5  where the DAG has an undirected cycle (a diamond), arcs alone do not say that some routes explain them: the
     shares on each joint choice of machines for the cycle's steps add up to the arcs along its edges
 F6  the query's own cost within its bound
+F8  what follows from F1 and F2 for whole numbers of replicas (it only makes solving faster)
+F7  with a query that must stay apart: replicas on a machine <= most x t, where t says that it is there
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from circinus.model.device import DeviceId
+from circinus.model.pipeline import SOURCE
 from cloud_planner.core.estimate import dominant_share_ratio, paid_share, replicas_needed
 from cloud_planner.core.network import SECONDS_PER_H, Network
 from cloud_planner.core.problem import Problem, QueryProblem, Step
-from cloud_planner.core.resources import Resource, bits_amount, fit_count, shape_of
+from cloud_planner.core.resources import Resource, bits_amounts, shape_of, usable
 from cloud_planner.core.select.assignment import split_amounts, traffic
 from cloud_planner.core.select.milp import Sense
 from cloud_planner.core.select.model import Model, Terms
@@ -36,6 +39,8 @@ from cloud_planner.core.templates import Enumeration, Prune, TemplateLimits, tem
 
 #: Shares below this are the solver's noise.
 NOISE_RATIO = 1e-6
+#: Of a rounded row: below this it might cut off what rounding errors allow.
+_LEAST_REST = 1e-3
 #: Joint choices of machines for a cycle's steps; beyond, whole routes are listed in their place.
 _MOST_JOINT = 20_000
 
@@ -83,6 +88,8 @@ class _Adder:
         #: By position: each variant and the candidates that have it.
         self.variants: list[dict[Step, list[int]]] = []
         self.touches: dict[DeviceId, list[tuple[Terms, float]]] = defaultdict(list)
+        #: By machine: counts of replicas there, and the most of each.
+        self.present: dict[DeviceId, list[tuple[int, float]]] = defaultdict(list)
 
     def add(self) -> None:
         """Adds variables and rows F1 to F6."""
@@ -98,7 +105,8 @@ class _Adder:
             for step, owners in variants.items():
                 self._variant(position, step, owners)
         joint = [(cycle, self._joint(cycle)) for cycle in self.flow.skeleton.cycles]
-        if self.query.slo.latency_ms is None and all(len(choices) <= _MOST_JOINT for _, choices in joint):
+        few = all(len(choices) <= _MOST_JOINT for _, choices in joint)
+        if self.query.slo.latency_ms is None and few and self._alike():
             for position, reads in enumerate(self.flow.skeleton.inputs):
                 for source in reads:
                     self._edge(source, position)
@@ -112,22 +120,37 @@ class _Adder:
             self.builder.row([*self.flow.own_cost, *rest], Sense.AT_MOST, 0.0)
         for machine, rows in self.touches.items():
             self.model.touching[machine] += rows
+        self._stay_apart()
+
+    def _stay_apart(self) -> None:
+        """F7."""
+        for resource in self.model.left:
+            machine = DeviceId(str(resource[1]))
+            if resource[0] != "apart" or self.query.id not in resource[2:] or machine not in self.present:
+                continue
+            there = self.builder.column(upper=1.0, integer=True)
+            for count, most in self.present[machine]:
+                self.builder.row([(count, 1.0), (there, -most)], Sense.AT_MOST, 0.0)
+            self.model.apart[resource].append((there, 1.0))
 
     def _variant(self, position: int, step: Step, owners: list[int]) -> None:
         chosen = [(self.flow.candidates[index], -1.0) for index in owners]
         shares: Terms = []
+        carried: Terms = []
         cap = self.problem.replica_utilization_cap
         for index, option in enumerate(step.options):
             machine = self.network.machines.get(option.machine)
-            if machine is None or option.capacity_per_s <= 0.0 or fit_count(machine, shape_of(option)) < 1:
+            if not usable(machine, option):
                 continue
             most = replicas_needed(self.query.rate_per_s, step, option, cap)
+            most = most if option.replicas_most is None else min(most, option.replicas_most)
             share = self.builder.column(upper=1.0)
             count = self.builder.column(upper=float(most), integer=True)
             self.flow.shares[position, step, index] = share
             shares.append((share, 1.0))
             load = self.query.rate_per_s * step.items_per_item
             factor = min(1.0, cap * option.capacity_per_s / load) if load > 0.0 else 1.0
+            carried.append((count, factor))
             self.builder.row([(share, 1.0), (count, -factor)], Sense.AT_MOST, 0.0)  # F2
             self.builder.row([(count, 1.0), *((z, -float(most)) for z, _ in chosen)], Sense.AT_MOST, 0.0)  # F2
             price = machine.price_per_h * dominant_share_ratio(machine, option)
@@ -137,7 +160,10 @@ class _Adder:
                     self.model.cost.append((count, price))
             for resource, amount in split_amounts(machine, f"{self.query.id}/{step.operator_id}", shape_of(option)):
                 self._take(resource, count, amount, most)
+            self.present[machine.id].append((count, float(most)))
         self.builder.row([*shares, *chosen], Sense.EQUAL, 0.0)  # F1
+        for terms, least in _rounded(carried):
+            self.builder.row([*terms, *((z, -least) for z, _ in chosen)], Sense.AT_LEAST, 0.0)  # F8
 
     def _take(self, resource: Resource, count: int, amount: float, most: int) -> None:
         if resource[0] == "on":
@@ -156,9 +182,9 @@ class _Adder:
         if cost:
             self.model.cost.append((variable, cost))
             self.flow.own_cost.append((variable, cost))
-        amount = bits_amount(hop, bytes_per_s, self.problem.link_utilization_cap)
-        if amount is not None and amount[0] in self.model.left:
-            self.model.taken[amount[0]].append((variable, amount[1]))
+        for resource, amount in bits_amounts(hop, bytes_per_s, self.problem.link_utilization_cap):
+            if resource in self.model.left:
+                self.model.taken[resource].append((variable, amount))
 
     def _senders(self, source: int) -> list[tuple[float, dict[DeviceId | None, Terms]]]:
         """By variant of the sending side: bytes per second of all items, and terms of its share on each machine."""
@@ -176,6 +202,22 @@ class _Adder:
             senders.append((self.query.rate_per_s * step.items_per_item * step.output_bytes, here))
         return senders
 
+    def _leads(self, source: int, target: int, machine: DeviceId | None, receiver: DeviceId) -> bool:
+        """Whether items may be sent along an edge of the DAG between these machines."""
+        if self.network.hop(machine, receiver) is None:
+            return False
+        return self.network.same_site(machine, receiver) or not any(map(self._kept(source), self.variants[target]))
+
+    def _kept(self, source: int) -> Callable[[Step], bool]:
+        """Whether a step must have its input from the step at a position at its site."""
+        place = [step.operator_id for step in self.query.candidates[self.members[0]].steps]
+        name = place[source] if source >= 0 else SOURCE
+        return lambda step: name in step.site_inputs
+
+    def _alike(self) -> bool:
+        """Whether the variants of each step agree on what may not leave its site: else whole routes must say."""
+        return all(len({step.site_inputs for step in variants}) < 2 for variants in self.variants)
+
     def _edge(self, source: int, target: int) -> None:
         """F3 for one edge of the DAG."""
         receivers: dict[DeviceId, Terms] = defaultdict(list)
@@ -187,7 +229,7 @@ class _Adder:
             for machine, terms in here.items():
                 leaving: Terms = []
                 for receiver in receivers:
-                    if self.network.hop(machine, receiver) is None:
+                    if not self._leads(source, target, machine, receiver):
                         continue
                     arc = self.builder.column(upper=1.0)
                     self.flow.arcs[source, target, machine, receiver].append(arc)
@@ -210,7 +252,7 @@ class _Adder:
                 {**chosen, position: machine}
                 for chosen in partial[: _MOST_JOINT + 1]
                 for machine in machines
-                if all(self.network.hop(chosen[source], machine) is not None for source in reads)
+                if all(self._leads(source, position, chosen[source], machine) for source in reads)
             ]
         return partial
 
@@ -267,6 +309,25 @@ class _Adder:
             self.builder.row([*taken, (self.flow.candidates[index], -1.0)], Sense.EQUAL, 0.0)
         for share in self.flow.shares.values():
             self.builder.row([*through[share], (share, -1.0)], Sense.EQUAL, 0.0)
+
+
+def _rounded(carried: Terms) -> list[tuple[Terms, float]]:
+    """Rows that follow from whole replicas carrying all items: terms, and the least that they add up to.
+
+    Mixed-integer rounding (G. L. Nemhauser and L. A. Wolsey, 1990) of sum of factor x n >= 1 over each factor.
+    """
+    found: list[tuple[Terms, float]] = []
+    for divisor in sorted({factor for _, factor in carried if factor < 1.0}):
+        whole, rest = divmod(1.0 / divisor, 1.0)
+        if not _LEAST_REST <= rest <= 1.0 - _LEAST_REST:
+            continue
+        terms: Terms = []
+        for count, factor in carried:
+            full, part = divmod(factor / divisor, 1.0)
+            terms.append((count, full + min(1.0, part / rest)))
+        # Replicas may miss their load by a little (whole_replicas).
+        found.append((terms, whole + 1.0 - 1e-6 / (divisor * rest)))
+    return found
 
 
 def chosen_candidate(flow: Flow, values: Mapping[int, float] | tuple[float, ...]) -> int | None:

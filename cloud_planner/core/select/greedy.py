@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from math import isfinite
+from math import inf, isfinite
 
+from circinus.model.device import DeviceId
 from cloud_planner.core.network import Network
 from cloud_planner.core.problem import Problem
-from cloud_planner.core.resources import Resource, is_limited, is_single
+from cloud_planner.core.resources import ONCE, Resource, is_limited, is_single
 from cloud_planner.core.select.assignment import Assignment, bill
 from cloud_planner.core.select.columns import QueryColumns
 from cloud_planner.core.select.model import Column
@@ -40,6 +41,9 @@ def greedy(
         return (-query.weight * query.rate_per_s / max(least, 1e-9), query.id)
 
     used: dict[Resource, float] = defaultdict(float)
+    on: set[Resource] = set()
+    spent = 0.0
+    budget = inf if problem.budget_per_h is None else problem.budget_per_h * (1.0 + 1e-9)
     chosen: list[Assignment] = []
     for entry in sorted(columns, key=order):
         ranked = sorted(
@@ -52,8 +56,19 @@ def greedy(
                 used[name] + amount > there[name] * (1.0 + 1e-9) for name, amount in column.amounts if name in there
             ):
                 continue
-            if _pooled(network, problem, column) and bill(network, problem, [*chosen, column.assignment]).violations:
+            once = {name for name, _ in column.amounts if name[0] in ONCE}
+            if any(name[0] == "apart" for name in once & on):
                 continue
+            cost = spent + column.cost_per_h + sum(_price(network, name) for name in once - on)
+            if _pooled(network, problem, column):
+                total = bill(network, problem, [*chosen, column.assignment])
+                if total.violations:
+                    continue
+                cost = total.cost_per_h
+            if cost > budget:
+                continue
+            spent = cost
+            on |= once
             for name, amount in column.amounts:
                 used[name] += amount
             chosen.append(column.assignment)
@@ -61,8 +76,15 @@ def greedy(
     return tuple(sorted(chosen, key=lambda assignment: assignment.query))
 
 
+def _price(network: Network, resource: Resource) -> float:
+    """What switching a machine on costs."""
+    return network.machines[DeviceId(str(resource[1]))].price_per_h if resource[0] == "on" else 0.0
+
+
 def _pooled(network: Network, problem: Problem, column: Column) -> bool:
     """Whether totals do not say if the column fits."""
+    if any(name[0] == "process" for name, _ in column.amounts):
+        return True
     query = problem.queries[column.assignment.query]
     candidate = query.candidates[column.assignment.candidate]
     for load in column.assignment.loads:

@@ -3,21 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from math import inf, isfinite
 
 from circinus.model.pipeline import Configuration
 from circinus.model.query import Slo
+from cloud_planner.core.cordon import left_out
 from cloud_planner.core.estimate import accuracy_probability_ratio
 from cloud_planner.core.network import Network
 from cloud_planner.core.problem import Candidate, Objective, Problem, QueryProblem
 from cloud_planner.core.resources import Resource, fit_count, shape_of
-from cloud_planner.core.select.alternatives import amounts_taken
-from cloud_planner.core.select.assignment import Assignment, from_route
+from cloud_planner.core.select.assignment import Assignment, bill, from_route, together
+from cloud_planner.core.select.taken import Taken, amounts_taken
 from cloud_planner.core.templates import Enumeration, Prune, Route, TemplateLimits, admissible, template
 
 _LIMITS = TemplateLimits(partial_rows=5_000, routes=2_000)
+#: Plans, cheapest first, that are held against the others' machines and the budget.
+_TRIED = 50
+#: ... and against what is left of each resource.
+_LACKING = 500
 _NAMES = {"memory": "of the memory", "slots": "of the accelerator slots"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """What the others take; ``alone``: plans that the query could have if it were alone, if there are any known."""
+
+    taken: Taken
+    alone: tuple[Assignment, ...] = ()
 
 
 def reason(
@@ -26,6 +39,7 @@ def reason(
     number: int,
     assignments: Sequence[Assignment],
     left: Mapping[Resource, float],
+    known: Known | None = None,
 ) -> str:
     """Why the query is unplaced, given the assignments of the others."""
     query = problem.queries[number]
@@ -36,16 +50,62 @@ def reason(
     meeting = admissible(problem, query)
     if not meeting:
         return _accuracy(problem, query)
-    alone = _routes(network, problem, query, meeting, left, query.slo)
+    known = known or Known(taken=Taken.of(network, problem, assignments))
+    return _unplaced(network, problem, number, meeting, assignments, left, known) + _left_out(query)
+
+
+def _unplaced(
+    network: Network,
+    problem: Problem,
+    number: int,
+    meeting: tuple[int, ...],
+    assignments: Sequence[Assignment],
+    left: Mapping[Resource, float],
+    known: Known,
+) -> str:
+    query = problem.queries[number]
+    alone = known.alone
+    if not alone:
+        alone = tuple(from_route(number, route) for route in _routes(network, problem, query, meeting, left, query.slo))
     if alone:
         if problem.objective is Objective.COST and problem.served_ratio < 1.0:
             return f"not needed: {problem.served_ratio:.6g} of the load is served at less cost without it"
-        return _capacity(network, problem, number, assignments, alone, left)
+        return _capacity(network, problem, number, assignments, alone, known.taken.free(left))
     endless = Slo(latency_ms=1e15, percentile_ratio=query.slo.percentile_ratio)
     fastest = _routes(network, problem, query, meeting, {}, endless, Prune.SLOWER)
     if not fastest:
-        return _placement(network, query, meeting)
-    return _slo(network, problem, number, meeting, left, fastest)
+        freely = _routes(network, problem, _anywhere(query), meeting, {}, endless, Prune.SLOWER)
+        return _residency(network, query) if freely else _placement(network, query, meeting)
+    said = _slo(network, problem, number, meeting, left, fastest)
+    kept = any(step.site_inputs for index in meeting for step in query.candidates[index].steps)
+    freely = _routes(network, problem, _anywhere(query), meeting, left, query.slo) if kept else ()
+    return f"{said}; {_residency(network, query)}" if freely else said
+
+
+def _left_out(query: QueryProblem) -> str:
+    """Names the cordoned machines that it could have run on."""
+    names = left_out(query)
+    return f"; cordoned and so left out: {', '.join(names)}" if names else ""
+
+
+def _anywhere(query: QueryProblem) -> QueryProblem:
+    """The query as if all its data might leave its site."""
+    candidates = tuple(
+        replace(candidate, steps=tuple(replace(step, site_inputs=frozenset()) for step in candidate.steps))
+        for candidate in query.candidates
+    )
+    return replace(query, candidates=candidates)
+
+
+def _residency(network: Network, query: QueryProblem) -> str:
+    """What data may not leave its site."""
+    reads = sorted(
+        {(name, step.operator_id) for c in query.candidates for step in c.steps for name in step.site_inputs}
+    )
+    said = ", ".join(f"{name} -> {operator}" for name, operator in reads)
+    source = network.machines.get(query.source) if query.source is not None else None
+    where = f" (the source is at {source.site})" if source is not None else ""
+    return f"the data of {said} may not leave its site{where}, and no plan keeps it there"
 
 
 def _routes(
@@ -98,7 +158,7 @@ def _slo(
             f"{step.options[pick.option].machine}"
             for step, pick in zip(query.candidates[lightest.candidate].steps, lightest.picks, strict=True)
         )
-        lacking = _least_lack(network, problem, number, needs, left)
+        lacking = _least_lack(network, problem, [from_route(number, route) for route in needs[:_LACKING]], left)
         return f"no capacity for it even alone: it would need {wants}" + (f"; needs {lacking}" if lacking else "")
     if slo.latency_ms is not None:
         best = min(route.percentile_ms for route in fastest)
@@ -134,13 +194,15 @@ def _placement(network: Network, query: QueryProblem, meeting: tuple[int, ...]) 
             other for candidate in candidates for other in candidate.steps if other.operator_id == step.operator_id
         ]
         options = [option for variant in variants for option in variant.options if option.machine in network.machines]
-        if not options:
-            return f"no device can run operator {step.operator_id}"
-        if not any(fit_count(network.machines[option.machine], shape_of(option)) for option in options):
-            least = min(option.cores for option in options)
+        open_ones = [option for option in options if option.replicas_most != 0]
+        if not open_ones:
+            but = " but cordoned ones" if options else ""
+            return f"no device{but} can run operator {step.operator_id}"
+        if not any(fit_count(network.machines[option.machine], shape_of(option)) for option in open_ones):
+            least = min(option.cores for option in open_ones)
             return (
                 f"no device is large enough for operator {step.operator_id}: a replica takes {least:.4g} cores and "
-                f"{min(option.memory_bytes for option in options)} bytes of memory at least"
+                f"{min(option.memory_bytes for option in open_ones)} bytes of memory at least"
             )
     start = f"from {query.source} " if query.source is not None else ""
     return f"no links lead {start}along machines that can run its operators"
@@ -151,27 +213,56 @@ def _capacity(
     problem: Problem,
     number: int,
     assignments: Sequence[Assignment],
-    alone: tuple[Route, ...],
-    left: Mapping[Resource, float],
+    alone: tuple[Assignment, ...],
+    free: Mapping[Resource, float],
 ) -> str:
-    """What its least demanding plan lacks beside the others."""
+    """What its least demanding plan lacks beside the others; ``free``: what they leave."""
     query = problem.queries[number]
     if query.splittable and (short := _short_operator(network, problem, query)):
         return f"no capacity for it even alone: {short}"
-    free = {resource: there for resource, there in left.items() if isfinite(there)}
-    for assignment in assignments:
-        for name, amount in amounts_taken(network, problem, assignment).items():
-            if name in free:
-                free[name] -= amount
     # A split query's routes stand for parts of its load: one of them says nothing about the whole.
-    lacking = "" if query.splittable else _least_lack(network, problem, number, alone, free)
+    lacking = "" if query.splittable else _least_lack(network, problem, alone, free)
     if lacking:
         return f"no capacity left: needs {lacking}"
+    if not query.splittable and (said := _together_or_dear(network, problem, number, assignments, alone)):
+        return said
+    budget = problem.budget_per_h
+    dear = "" if budget is None else f", or costs more than is left of the budget of {budget:.6g} per hour"
     if not assignments:
-        return "no capacity for it even alone: its operators together take more than machines and links have"
+        return f"no capacity for it even alone: its operators together take more than machines and links have{dear}"
     if query.splittable:
-        return "no capacity left beside the other queries: it takes more than they leave of machines and links"
+        return f"no capacity left beside the other queries: it takes more than they leave of machines and links{dear}"
     return "no capacity left: other queries are worth more of what it needs"
+
+
+def _together_or_dear(
+    network: Network, problem: Problem, number: int, assignments: Sequence[Assignment], alone: Sequence[Assignment]
+) -> str:
+    """Whether it is kept out by whom it must stay apart from, or by the budget; empty: by neither alone."""
+    query = problem.queries[number]
+    others = [a for a in assignments if _must_part(query, problem.queries[a.query])]
+    first = alone[:_TRIED]
+    apart = [one for one in first if not any(together(network, problem, [one, other]) for other in others)]
+    if not apart and others:
+        names = ", ".join(problem.queries[other.query].id for other in others)
+        return f"no machine of its own left: it must stay apart from {names}"
+    if problem.budget_per_h is None or not apart:
+        return ""
+    spent = bill(network, problem, assignments).cost_per_h
+    least = min(bill(network, problem, [*assignments, one]).cost_per_h for one in apart) - spent
+    left_per_h = problem.budget_per_h - spent
+    if least <= left_per_h * (1.0 + 1e-6):
+        return ""
+    if not assignments:
+        return f"budget <= {problem.budget_per_h:.6g} per hour: cheapest plan that there is costs {least:.4g} per hour"
+    return (
+        f"no budget left: its cheapest plan adds {least:.4g} per hour, "
+        f"{max(0.0, left_per_h):.4g} of {problem.budget_per_h:.6g} are left"
+    )
+
+
+def _must_part(one: QueryProblem, other: QueryProblem) -> bool:
+    return other.id in one.apart_from or one.id in other.apart_from
 
 
 def _short_operator(network: Network, problem: Problem, query: QueryProblem) -> str:
@@ -183,7 +274,7 @@ def _short_operator(network: Network, problem: Problem, query: QueryProblem) -> 
             best: dict[str, float] = {}
             for option in step.options:
                 machine = network.machines.get(option.machine)
-                if machine is None:
+                if machine is None or option.replicas_most == 0:
                     continue
                 fitting = fit_count(machine, shape_of(option)) * (inf if machine.count is None else machine.count)
                 rate = fitting * option.capacity_per_s if fitting else 0.0
@@ -202,20 +293,22 @@ def _short_operator(network: Network, problem: Problem, query: QueryProblem) -> 
     return said
 
 
-def _least_lack(
-    network: Network, problem: Problem, number: int, routes: Sequence[Route], free: Mapping[Resource, float]
-) -> str:
-    """What is missing for the route that lacks least; empty: nothing."""
+def _least_lack(network: Network, problem: Problem, plans: Sequence[Assignment], free: Mapping[Resource, float]) -> str:
+    """What is missing for the plan that lacks least; empty: nothing."""
 
-    def missing(route: Route) -> tuple[float, Resource | None, float]:
-        taken = amounts_taken(network, problem, from_route(number, route))
+    def missing(plan: Assignment) -> tuple[float, Resource | None, float]:
+        taken = amounts_taken(network, problem, plan)
         lacks = [(amount - free[name], name, amount) for name, amount in taken.items() if name in free]
         return max(lacks, key=lambda lack: (lack[0], repr(lack[1])), default=(0.0, None, 0.0))
 
-    lack, resource, needed = min((missing(route) for route in routes[:500]), key=lambda lack: (lack[0], repr(lack[1])))
+    lack, resource, needed = min(
+        (missing(plan) for plan in plans[:_LACKING]), key=lambda lack: (lack[0], repr(lack[1]))
+    )
     if resource is None or lack <= 0.0:
         return ""
     there = max(0.0, free[resource])
+    if resource[0] == "uplink":
+        return f"{needed:.3g} of the planned rate of uplink {resource[1]}, {there:.3g} is left"
     machine = next((m for m in problem.machines if m.id == resource[1]), None)
     if resource[0] == "cores" and machine is not None:
         return f"{needed * machine.cores:.4g} cores on {machine.id}, {there * machine.cores:.4g} are left"

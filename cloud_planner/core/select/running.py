@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from itertools import islice, product
 
 import numpy as np
 from scipy.optimize import linprog
 
-from circinus.model.plan import OperatorPlan, Plan
+from circinus.model.plan import Plan
+from cloud_planner.core.cordon import option_of
 from cloud_planner.core.estimate import SLACK_RATIO, meets_accuracy, replicas_needed
 from cloud_planner.core.network import Network
-from cloud_planner.core.problem import Candidate, Problem, QueryProblem, Step
+from cloud_planner.core.problem import Candidate, Problem, QueryProblem
 from cloud_planner.core.resources import Resource
 from cloud_planner.core.select.assignment import (
     Assignment,
@@ -30,26 +32,6 @@ from cloud_planner.core.templates import Enumeration, Prune, template
 _MOST_WAYS = 20_000
 
 
-def option_of(step: Step, placed: OperatorPlan) -> int | None:
-    """The option that a plan's operator runs by: equal in what a process is told, nearest in memory."""
-    fitting = [
-        index
-        for index, option in enumerate(step.options)
-        if option.machine == placed.device_id
-        and option.cores == placed.cores
-        and option.accelerator_slots == placed.accelerator_slots
-        and option.batch == placed.batch
-    ]
-
-    def distance(index: int) -> tuple[float, int]:
-        option = step.options[index]
-        memory = abs(option.memory_bytes - placed.memory_bytes)
-        accelerator = abs(option.accelerator_memory_bytes - placed.accelerator_memory_bytes)
-        return (memory + accelerator + abs(option.service.mean_ms - placed.service_ms), index)
-
-    return min(fitting, key=distance, default=None)
-
-
 def loads_of(candidate: Candidate, plan: Plan) -> tuple[Load, ...] | None:
     """A plan's operators as loads of a candidate; None if some option is not in the tables."""
     place = {step.operator_id: index for index, step in enumerate(candidate.steps)}
@@ -65,10 +47,15 @@ def loads_of(candidate: Candidate, plan: Plan) -> tuple[Load, ...] | None:
     return tuple(sorted(loads, key=lambda load: (load.step, load.option)))
 
 
-def running_column(network: Network, problem: Problem, number: int, left: Mapping[Resource, float]) -> Column | None:
-    """The running plan of a query as a column; None if there is none, or it no longer meets what is asked for."""
+def running_column(
+    network: Network, problem: Problem, number: int, left: Mapping[Resource, float], known: Plan | None = None
+) -> Column | None:
+    """The running plan of a query as a column; None if there is none, or it no longer meets what is asked for.
+
+    ``known``: its running plan, if that was looked up.
+    """
     query = problem.queries[number]
-    plan = next((plan for plan in problem.running if plan.query_id == query.id), None)
+    plan = known or next((plan for plan in problem.running if plan.query_id == query.id), None)
     if plan is None:
         return None
     for index, candidate in enumerate(query.candidates):
@@ -87,7 +74,8 @@ def _carried(problem: Problem, query: QueryProblem, candidate: Candidate, loads:
     for load in loads:
         step = candidate.steps[load.step]
         option = step.options[load.option]
-        if option.capacity_per_s <= 0.0:
+        most = load.replicas if option.replicas_most is None else option.replicas_most
+        if option.capacity_per_s <= 0.0 or load.replicas > most:
             return False
         if query.splittable:
             flow = query.rate_per_s * step.items_per_item * load.share_ratio
@@ -111,6 +99,8 @@ def _column(
         if bound is not None and own_cost_per_h(network, problem, query, assignment) > bound * (1.0 + 1e-7):
             return None
         cost, amounts = amounts_of(network, problem, assignment)
+        on = {query.candidates[index].steps[load.step].options[load.option].machine for load in loads}
+        amounts |= {name: 1.0 for name in left if name[0] == "apart" and name[1] in on and query.id in name[2:]}
         return Column(assignment=assignment, cost_per_h=cost, amounts=tuple(sorted(amounts.items(), key=repr)))
     if len(loads) != len(query.candidates[index].steps):
         return None
@@ -122,15 +112,24 @@ def fixed_column(
 ) -> Column | None:
     """An unsplit plan as a column, if it meets the query's SLO."""
     query = problem.queries[number]
-    picks = tuple(Pick(option=load.option, replicas=load.replicas) for load in loads)
+    candidate = query.candidates[index]
+    picks = tuple(Pick(option=0, replicas=load.replicas) for load in loads)
+    # Only what runs: the other options and their machines take time to look at.
+    steps = tuple(
+        replace(step, options=(step.options[load.option],)) for step, load in zip(candidate.steps, loads, strict=True)
+    )
     found = template(
         network,
         problem,
-        query,
+        replace(query, candidates=(replace(candidate, steps=steps),)),
         left,
-        Enumeration(candidates=(index,), slo=query.slo, prune=Prune.NOTHING, fixed=picks),
+        Enumeration(candidates=(0,), slo=query.slo, prune=Prune.NOTHING, fixed=picks),
     )
-    return column_of(number, found.routes[0]) if found.routes else None
+    if not found.routes:
+        return None
+    route = found.routes[0]
+    there = tuple(Pick(option=load.option, replicas=load.replicas) for load in loads)
+    return column_of(number, replace(route, candidate=index, picks=there))
 
 
 def split_paths(

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 import circinus
-from circinus.cli import device, exits, ledger, pipeline, plan, query, watch
+from circinus.cli import audit, device, exits, explain, ledger, pipeline, plan, query, watch, what_if
 from circinus.cli.output import document_of, say
 from circinus.errors import CircinusError, CodeFailed, InvalidInput
 from circinus.spec.errors import SpecErrors
@@ -32,6 +32,9 @@ app.add_typer(query.app, name="query")
 app.command("status")(watch.status)
 app.command("watch")(watch.watch)
 app.command("plan")(plan.plan)
+app.command("explain")(explain.explain)
+app.command("what-if")(what_if.what_if)
+app.command("audit")(audit.audit)
 app.command("ledger")(ledger.ledger)
 
 

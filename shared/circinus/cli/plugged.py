@@ -6,7 +6,7 @@ from collections.abc import Callable
 from importlib import metadata
 from typing import Any
 
-from circinus.errors import CircinusError
+from circinus.errors import CircinusError, InvalidInput
 
 _GROUP = "circinus.commands"
 
@@ -25,3 +25,21 @@ def plugged(name: str, missing: str) -> Callable[..., Any]:
     except ImportError as error:
         raise CircinusError(f"{missing} ({error})") from error
     return command
+
+
+def value_of(name: str, missing: str, *arguments: Any) -> Any:
+    """What a plugged-in function gives. Its errors are told with all their violations.
+
+    Raises:
+        CircinusError: it is not installed, or what it says.
+    """
+    try:
+        return plugged(name, missing)(*arguments)
+    except ModuleNotFoundError as error:
+        # The solver is imported when it is first used.
+        raise CircinusError(f"{missing} ({error})") from error
+    except InvalidInput as error:
+        if not error.violations:
+            raise
+        lines = [*(str(violation) for violation in error.violations), error.message]
+        raise InvalidInput("\n".join(lines), error.violations) from error

@@ -52,6 +52,7 @@ class OperatorSpec:
     ``pinned`` names the one device, or "source" for the source device, that it must run on.
     ``accelerator_kinds`` are those it has a variant for; empty: CPU only.
     ``fan_out`` names the field of its output whose length counts the parts that it makes of an item; empty: none.
+    ``site_inputs`` are those of its inputs whose items may not leave the site of the machine where they are made.
     """
 
     id: OperatorId
@@ -63,6 +64,7 @@ class OperatorSpec:
     accelerator_kinds: tuple[str, ...] = ()
     hang_ms: float = 30_000.0
     fan_out: str = ""
+    site_inputs: tuple[OperatorId, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

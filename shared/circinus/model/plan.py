@@ -47,7 +47,12 @@ class Certainty(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """Configuration, placement and allocation for one query, with its estimate."""
+    """Configuration, placement and allocation for one query, with its estimate.
+
+    ``cost_per_h``, which its bound is held against, does not depend on others: price x share of what it uses, and its
+    bytes. ``billed_per_h`` is its part of the selection's whole cost: idle capacity of machines that are paid whole is
+    divided in proportion, and so is what is saved where queries share.
+    """
 
     query_id: QueryId
     configuration: Configuration
@@ -61,6 +66,7 @@ class Plan:
     runner_up: str = ""
     runner_up_cost_per_h: float | None = None
     certainty: Certainty = Certainty.CERTIFIED
+    billed_per_h: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 
 from circinus.model.pipeline import ContentSpec, EnvironmentSpec, Knob, OperatorSpec, Pipeline
+from circinus.spec.pipeline import DATA_AT_SITE
 
 _TAG = "tag:yaml.org,2002:"
 _WIDTH = 120
@@ -41,6 +42,10 @@ def _operator(operator: OperatorSpec) -> dict[str, Any]:
     entries = {_KEYS.get(name, name): value for name, value in _without_defaults(operator).items()}
     if "knobs" in entries:
         entries["knobs"] = {knob.name: _knob(knob) for knob in operator.knobs}
+    if entries.pop("site_inputs", ()):
+        entries["inputs"] = [
+            {"from": name, "data": DATA_AT_SITE} if name in operator.site_inputs else name for name in operator.inputs
+        ]
     if isinstance(hang_ms := entries.get("hang_ms"), float) and hang_ms.is_integer():
         entries["hang_ms"] = int(hang_ms)
     return entries

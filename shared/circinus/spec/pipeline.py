@@ -45,6 +45,8 @@ _ENTRY_RULE = '"module:Class"'
 DEVICE_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}"
 DEVICE_RULE = "a device id: letters, digits, dots, dashes and underscores, at most 63"
 
+#: What an input's ``data`` may say: its items may not leave the site of the machine where they are made.
+DATA_AT_SITE = "site"
 #: What a set is no kind of, to YAML.
 _MAPPING = "tag:yaml.org,2002:map"
 _REQUIRED = ("pipeline", "source", "scorer", "operators", "outputs", "contents")
@@ -172,7 +174,7 @@ class _Reader:
         if name == SOURCE:
             document.error(values["id"], f"operator id {name!r} is taken: it is what operators call the source")
             name = None
-        inputs = document.located_texts(values.get("inputs"), f"{what}: inputs", at_least=1, at_most=MAX_INPUTS)
+        inputs, at_site = self._inputs(values.get("inputs"), f"{what}: inputs")
         pinned = document.text(values.get("pinned"), f"{what}: pinned", pattern=DEVICE_PATTERN, rule=DEVICE_RULE)
         hang_ms = document.number(values.get("hang_ms"), f"{what}: hang_ms", above=0, at_most=MAX_HANG_MS)
         spec = OperatorSpec(
@@ -185,8 +187,34 @@ class _Reader:
             accelerator_kinds=document.texts(values.get("accelerators"), f"{what}: accelerators", at_most=8),
             hang_ms=hang_ms or _DEFAULT_HANG_MS,
             fan_out=document.text(values.get("fan_out"), f"{what}: fan_out", at_most=200) or "",
+            site_inputs=at_site,
         )
         return _Operator(spec=spec, node=values.get("id", node), inputs=tuple(inputs)) if name else None
+
+    def _inputs(self, node: yaml.Node | None, what: str) -> tuple[list[tuple[str, yaml.Node]], tuple[OperatorId, ...]]:
+        """The inputs with their nodes, and those whose items may not leave their site."""
+        found: dict[str, yaml.Node] = {}
+        at_site: list[OperatorId] = []
+        for element in self.document.sequence(node, what, at_least=1, at_most=MAX_INPUTS):
+            name, data = element, None
+            if isinstance(element, yaml.MappingNode) and element.tag == _MAPPING:
+                entries = self.document.mapping(element, f"{what}: an input", required=("from",), optional=("data",))
+                if "from" not in entries:
+                    continue
+                name = entries["from"].value
+                data = self.document.choice(
+                    entries["data"].value if "data" in entries else None, f"{what}: an input", "data", [DATA_AT_SITE]
+                )
+            value = self.document.text(name, f"{what}: each element")
+            if value is None:
+                continue
+            if value in found:
+                self.document.error(element, f"{what}: {value!r} is repeated")
+                continue
+            found[value] = name
+            if data == DATA_AT_SITE:
+                at_site.append(OperatorId(value))
+        return list(found.items()), tuple(at_site)
 
     def _state(self, node: yaml.Node | None, what: str) -> State:
         value = self.document.choice(node, what, "state", [state.value for state in State])

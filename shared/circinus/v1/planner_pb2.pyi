@@ -26,6 +26,25 @@ class SearchPhase(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     SEARCH_PHASE_PROVISIONAL: _ClassVar[SearchPhase]
     SEARCH_PHASE_CERTIFIED: _ClassVar[SearchPhase]
     SEARCH_PHASE_REFUSED: _ClassVar[SearchPhase]
+
+class PlanChange(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    PLAN_CHANGE_UNSPECIFIED: _ClassVar[PlanChange]
+    PLAN_CHANGE_PLACED: _ClassVar[PlanChange]
+    PLAN_CHANGE_UNPLACED: _ClassVar[PlanChange]
+    PLAN_CHANGE_MOVED: _ClassVar[PlanChange]
+    PLAN_CHANGE_RECONFIGURED: _ClassVar[PlanChange]
+    PLAN_CHANGE_RESIZED: _ClassVar[PlanChange]
+    PLAN_CHANGE_UNCHANGED: _ClassVar[PlanChange]
+    PLAN_CHANGE_WAITING: _ClassVar[PlanChange]
+
+class SloField(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    SLO_FIELD_UNSPECIFIED: _ClassVar[SloField]
+    SLO_FIELD_LATENCY_MS: _ClassVar[SloField]
+    SLO_FIELD_PERCENTILE: _ClassVar[SloField]
+    SLO_FIELD_ACCURACY: _ClassVar[SloField]
+    SLO_FIELD_COST_PER_H: _ClassVar[SloField]
 QUERY_PHASE_UNSPECIFIED: QueryPhase
 QUERY_PHASE_PENDING: QueryPhase
 QUERY_PHASE_PROFILING: QueryPhase
@@ -36,6 +55,19 @@ SEARCH_PHASE_UNKNOWN: SearchPhase
 SEARCH_PHASE_PROVISIONAL: SearchPhase
 SEARCH_PHASE_CERTIFIED: SearchPhase
 SEARCH_PHASE_REFUSED: SearchPhase
+PLAN_CHANGE_UNSPECIFIED: PlanChange
+PLAN_CHANGE_PLACED: PlanChange
+PLAN_CHANGE_UNPLACED: PlanChange
+PLAN_CHANGE_MOVED: PlanChange
+PLAN_CHANGE_RECONFIGURED: PlanChange
+PLAN_CHANGE_RESIZED: PlanChange
+PLAN_CHANGE_UNCHANGED: PlanChange
+PLAN_CHANGE_WAITING: PlanChange
+SLO_FIELD_UNSPECIFIED: SloField
+SLO_FIELD_LATENCY_MS: SloField
+SLO_FIELD_PERCENTILE: SloField
+SLO_FIELD_ACCURACY: SloField
+SLO_FIELD_COST_PER_H: SloField
 
 class GetStatusRequest(_message.Message):
     __slots__ = ()
@@ -355,10 +387,328 @@ class PlanSelectionRequest(_message.Message):
     def __init__(self, extra_queries: _Optional[_Iterable[_Union[_types_pb2.Query, _Mapping]]] = ...) -> None: ...
 
 class PlanSelectionResponse(_message.Message):
-    __slots__ = ("selection",)
+    __slots__ = ("selection", "diff")
     SELECTION_FIELD_NUMBER: _ClassVar[int]
+    DIFF_FIELD_NUMBER: _ClassVar[int]
     selection: SelectionSummary
-    def __init__(self, selection: _Optional[_Union[SelectionSummary, _Mapping]] = ...) -> None: ...
+    diff: PlanDiff
+    def __init__(self, selection: _Optional[_Union[SelectionSummary, _Mapping]] = ..., diff: _Optional[_Union[PlanDiff, _Mapping]] = ...) -> None: ...
+
+class QueryDiff(_message.Message):
+    __slots__ = ("query_id", "change", "before", "after", "cost_before_per_h", "cost_after_per_h", "reason")
+    QUERY_ID_FIELD_NUMBER: _ClassVar[int]
+    CHANGE_FIELD_NUMBER: _ClassVar[int]
+    BEFORE_FIELD_NUMBER: _ClassVar[int]
+    AFTER_FIELD_NUMBER: _ClassVar[int]
+    COST_BEFORE_PER_H_FIELD_NUMBER: _ClassVar[int]
+    COST_AFTER_PER_H_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    query_id: str
+    change: PlanChange
+    before: _types_pb2.Plan
+    after: _types_pb2.Plan
+    cost_before_per_h: float
+    cost_after_per_h: float
+    reason: str
+    def __init__(self, query_id: _Optional[str] = ..., change: _Optional[_Union[PlanChange, str]] = ..., before: _Optional[_Union[_types_pb2.Plan, _Mapping]] = ..., after: _Optional[_Union[_types_pb2.Plan, _Mapping]] = ..., cost_before_per_h: _Optional[float] = ..., cost_after_per_h: _Optional[float] = ..., reason: _Optional[str] = ...) -> None: ...
+
+class DeviceDiff(_message.Message):
+    __slots__ = ("device_id", "start", "stop", "keep", "cores_before", "cores_after", "cost_before_per_h", "cost_after_per_h")
+    DEVICE_ID_FIELD_NUMBER: _ClassVar[int]
+    START_FIELD_NUMBER: _ClassVar[int]
+    STOP_FIELD_NUMBER: _ClassVar[int]
+    KEEP_FIELD_NUMBER: _ClassVar[int]
+    CORES_BEFORE_FIELD_NUMBER: _ClassVar[int]
+    CORES_AFTER_FIELD_NUMBER: _ClassVar[int]
+    COST_BEFORE_PER_H_FIELD_NUMBER: _ClassVar[int]
+    COST_AFTER_PER_H_FIELD_NUMBER: _ClassVar[int]
+    device_id: str
+    start: int
+    stop: int
+    keep: int
+    cores_before: float
+    cores_after: float
+    cost_before_per_h: float
+    cost_after_per_h: float
+    def __init__(self, device_id: _Optional[str] = ..., start: _Optional[int] = ..., stop: _Optional[int] = ..., keep: _Optional[int] = ..., cores_before: _Optional[float] = ..., cores_after: _Optional[float] = ..., cost_before_per_h: _Optional[float] = ..., cost_after_per_h: _Optional[float] = ...) -> None: ...
+
+class SelectionFigures(_message.Message):
+    __slots__ = ("plans", "unplaced", "goodput_per_s", "goodput_bound_per_s", "gap_ratio", "provisional_per_s", "cost_per_h", "cost_bound_per_h", "cost_gap_ratio", "solver_status")
+    PLANS_FIELD_NUMBER: _ClassVar[int]
+    UNPLACED_FIELD_NUMBER: _ClassVar[int]
+    GOODPUT_PER_S_FIELD_NUMBER: _ClassVar[int]
+    GOODPUT_BOUND_PER_S_FIELD_NUMBER: _ClassVar[int]
+    GAP_RATIO_FIELD_NUMBER: _ClassVar[int]
+    PROVISIONAL_PER_S_FIELD_NUMBER: _ClassVar[int]
+    COST_PER_H_FIELD_NUMBER: _ClassVar[int]
+    COST_BOUND_PER_H_FIELD_NUMBER: _ClassVar[int]
+    COST_GAP_RATIO_FIELD_NUMBER: _ClassVar[int]
+    SOLVER_STATUS_FIELD_NUMBER: _ClassVar[int]
+    plans: int
+    unplaced: int
+    goodput_per_s: float
+    goodput_bound_per_s: float
+    gap_ratio: float
+    provisional_per_s: float
+    cost_per_h: float
+    cost_bound_per_h: float
+    cost_gap_ratio: float
+    solver_status: str
+    def __init__(self, plans: _Optional[int] = ..., unplaced: _Optional[int] = ..., goodput_per_s: _Optional[float] = ..., goodput_bound_per_s: _Optional[float] = ..., gap_ratio: _Optional[float] = ..., provisional_per_s: _Optional[float] = ..., cost_per_h: _Optional[float] = ..., cost_bound_per_h: _Optional[float] = ..., cost_gap_ratio: _Optional[float] = ..., solver_status: _Optional[str] = ...) -> None: ...
+
+class PlanDiff(_message.Message):
+    __slots__ = ("before", "after", "queries", "devices")
+    BEFORE_FIELD_NUMBER: _ClassVar[int]
+    AFTER_FIELD_NUMBER: _ClassVar[int]
+    QUERIES_FIELD_NUMBER: _ClassVar[int]
+    DEVICES_FIELD_NUMBER: _ClassVar[int]
+    before: SelectionFigures
+    after: SelectionFigures
+    queries: _containers.RepeatedCompositeFieldContainer[QueryDiff]
+    devices: _containers.RepeatedCompositeFieldContainer[DeviceDiff]
+    def __init__(self, before: _Optional[_Union[SelectionFigures, _Mapping]] = ..., after: _Optional[_Union[SelectionFigures, _Mapping]] = ..., queries: _Optional[_Iterable[_Union[QueryDiff, _Mapping]]] = ..., devices: _Optional[_Iterable[_Union[DeviceDiff, _Mapping]]] = ...) -> None: ...
+
+class AddDevices(_message.Message):
+    __slots__ = ("count", "like", "site")
+    COUNT_FIELD_NUMBER: _ClassVar[int]
+    LIKE_FIELD_NUMBER: _ClassVar[int]
+    SITE_FIELD_NUMBER: _ClassVar[int]
+    count: int
+    like: str
+    site: str
+    def __init__(self, count: _Optional[int] = ..., like: _Optional[str] = ..., site: _Optional[str] = ...) -> None: ...
+
+class RemoveDevice(_message.Message):
+    __slots__ = ("device_id", "count")
+    DEVICE_ID_FIELD_NUMBER: _ClassVar[int]
+    COUNT_FIELD_NUMBER: _ClassVar[int]
+    device_id: str
+    count: int
+    def __init__(self, device_id: _Optional[str] = ..., count: _Optional[int] = ...) -> None: ...
+
+class CordonDevice(_message.Message):
+    __slots__ = ("device_id",)
+    DEVICE_ID_FIELD_NUMBER: _ClassVar[int]
+    device_id: str
+    def __init__(self, device_id: _Optional[str] = ...) -> None: ...
+
+class NewFigure(_message.Message):
+    __slots__ = ("value", "factor")
+    VALUE_FIELD_NUMBER: _ClassVar[int]
+    FACTOR_FIELD_NUMBER: _ClassVar[int]
+    value: float
+    factor: bool
+    def __init__(self, value: _Optional[float] = ..., factor: _Optional[bool] = ...) -> None: ...
+
+class SetRate(_message.Message):
+    __slots__ = ("query_id", "rate_per_s")
+    QUERY_ID_FIELD_NUMBER: _ClassVar[int]
+    RATE_PER_S_FIELD_NUMBER: _ClassVar[int]
+    query_id: str
+    rate_per_s: NewFigure
+    def __init__(self, query_id: _Optional[str] = ..., rate_per_s: _Optional[_Union[NewFigure, _Mapping]] = ...) -> None: ...
+
+class SetPrice(_message.Message):
+    __slots__ = ("device_id", "price_per_h")
+    DEVICE_ID_FIELD_NUMBER: _ClassVar[int]
+    PRICE_PER_H_FIELD_NUMBER: _ClassVar[int]
+    device_id: str
+    price_per_h: NewFigure
+    def __init__(self, device_id: _Optional[str] = ..., price_per_h: _Optional[_Union[NewFigure, _Mapping]] = ...) -> None: ...
+
+class SetSlo(_message.Message):
+    __slots__ = ("query_id", "field", "value")
+    QUERY_ID_FIELD_NUMBER: _ClassVar[int]
+    FIELD_FIELD_NUMBER: _ClassVar[int]
+    VALUE_FIELD_NUMBER: _ClassVar[int]
+    query_id: str
+    field: SloField
+    value: float
+    def __init__(self, query_id: _Optional[str] = ..., field: _Optional[_Union[SloField, str]] = ..., value: _Optional[float] = ...) -> None: ...
+
+class WhatIfChange(_message.Message):
+    __slots__ = ("add_devices", "remove_device", "cordon_device", "set_rate", "set_price", "set_slo")
+    ADD_DEVICES_FIELD_NUMBER: _ClassVar[int]
+    REMOVE_DEVICE_FIELD_NUMBER: _ClassVar[int]
+    CORDON_DEVICE_FIELD_NUMBER: _ClassVar[int]
+    SET_RATE_FIELD_NUMBER: _ClassVar[int]
+    SET_PRICE_FIELD_NUMBER: _ClassVar[int]
+    SET_SLO_FIELD_NUMBER: _ClassVar[int]
+    add_devices: AddDevices
+    remove_device: RemoveDevice
+    cordon_device: CordonDevice
+    set_rate: SetRate
+    set_price: SetPrice
+    set_slo: SetSlo
+    def __init__(self, add_devices: _Optional[_Union[AddDevices, _Mapping]] = ..., remove_device: _Optional[_Union[RemoveDevice, _Mapping]] = ..., cordon_device: _Optional[_Union[CordonDevice, _Mapping]] = ..., set_rate: _Optional[_Union[SetRate, _Mapping]] = ..., set_price: _Optional[_Union[SetPrice, _Mapping]] = ..., set_slo: _Optional[_Union[SetSlo, _Mapping]] = ...) -> None: ...
+
+class WhatIfRequest(_message.Message):
+    __slots__ = ("changes",)
+    CHANGES_FIELD_NUMBER: _ClassVar[int]
+    changes: _containers.RepeatedCompositeFieldContainer[WhatIfChange]
+    def __init__(self, changes: _Optional[_Iterable[_Union[WhatIfChange, _Mapping]]] = ...) -> None: ...
+
+class WhatIfResponse(_message.Message):
+    __slots__ = ("told", "diff")
+    TOLD_FIELD_NUMBER: _ClassVar[int]
+    DIFF_FIELD_NUMBER: _ClassVar[int]
+    told: _containers.RepeatedScalarFieldContainer[str]
+    diff: PlanDiff
+    def __init__(self, told: _Optional[_Iterable[str]] = ..., diff: _Optional[_Union[PlanDiff, _Mapping]] = ...) -> None: ...
+
+class ExplainRequest(_message.Message):
+    __slots__ = ("query_id",)
+    QUERY_ID_FIELD_NUMBER: _ClassVar[int]
+    query_id: str
+    def __init__(self, query_id: _Optional[str] = ...) -> None: ...
+
+class ExplainedLimit(_message.Message):
+    __slots__ = ("kind", "subject", "bound", "text")
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    SUBJECT_FIELD_NUMBER: _ClassVar[int]
+    BOUND_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    kind: str
+    subject: _containers.RepeatedScalarFieldContainer[str]
+    bound: float
+    text: str
+    def __init__(self, kind: _Optional[str] = ..., subject: _Optional[_Iterable[str]] = ..., bound: _Optional[float] = ..., text: _Optional[str] = ...) -> None: ...
+
+class ExplainedRelaxation(_message.Message):
+    __slots__ = ("limit", "bound", "amount", "text", "exact")
+    LIMIT_FIELD_NUMBER: _ClassVar[int]
+    BOUND_FIELD_NUMBER: _ClassVar[int]
+    AMOUNT_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    EXACT_FIELD_NUMBER: _ClassVar[int]
+    limit: ExplainedLimit
+    bound: float
+    amount: float
+    text: str
+    exact: bool
+    def __init__(self, limit: _Optional[_Union[ExplainedLimit, _Mapping]] = ..., bound: _Optional[float] = ..., amount: _Optional[float] = ..., text: _Optional[str] = ..., exact: _Optional[bool] = ...) -> None: ...
+
+class ExplainedOperator(_message.Message):
+    __slots__ = ("operator", "machine", "replicas", "cores", "batch", "share_ratio")
+    OPERATOR_FIELD_NUMBER: _ClassVar[int]
+    MACHINE_FIELD_NUMBER: _ClassVar[int]
+    REPLICAS_FIELD_NUMBER: _ClassVar[int]
+    CORES_FIELD_NUMBER: _ClassVar[int]
+    BATCH_FIELD_NUMBER: _ClassVar[int]
+    SHARE_RATIO_FIELD_NUMBER: _ClassVar[int]
+    operator: str
+    machine: str
+    replicas: int
+    cores: float
+    batch: int
+    share_ratio: float
+    def __init__(self, operator: _Optional[str] = ..., machine: _Optional[str] = ..., replicas: _Optional[int] = ..., cores: _Optional[float] = ..., batch: _Optional[int] = ..., share_ratio: _Optional[float] = ...) -> None: ...
+
+class ExplainedPlan(_message.Message):
+    __slots__ = ("configuration", "operators", "latency_ms", "accuracy", "cost_per_h")
+    CONFIGURATION_FIELD_NUMBER: _ClassVar[int]
+    OPERATORS_FIELD_NUMBER: _ClassVar[int]
+    LATENCY_MS_FIELD_NUMBER: _ClassVar[int]
+    ACCURACY_FIELD_NUMBER: _ClassVar[int]
+    COST_PER_H_FIELD_NUMBER: _ClassVar[int]
+    configuration: _types_pb2.Configuration
+    operators: _containers.RepeatedCompositeFieldContainer[ExplainedOperator]
+    latency_ms: float
+    accuracy: float
+    cost_per_h: float
+    def __init__(self, configuration: _Optional[_Union[_types_pb2.Configuration, _Mapping]] = ..., operators: _Optional[_Iterable[_Union[ExplainedOperator, _Mapping]]] = ..., latency_ms: _Optional[float] = ..., accuracy: _Optional[float] = ..., cost_per_h: _Optional[float] = ...) -> None: ...
+
+class ExplainedMargin(_message.Message):
+    __slots__ = ("limit", "value", "slack", "tight", "cheaper_at", "saves_per_h")
+    LIMIT_FIELD_NUMBER: _ClassVar[int]
+    VALUE_FIELD_NUMBER: _ClassVar[int]
+    SLACK_FIELD_NUMBER: _ClassVar[int]
+    TIGHT_FIELD_NUMBER: _ClassVar[int]
+    CHEAPER_AT_FIELD_NUMBER: _ClassVar[int]
+    SAVES_PER_H_FIELD_NUMBER: _ClassVar[int]
+    limit: ExplainedLimit
+    value: float
+    slack: float
+    tight: bool
+    cheaper_at: ExplainedRelaxation
+    saves_per_h: float
+    def __init__(self, limit: _Optional[_Union[ExplainedLimit, _Mapping]] = ..., value: _Optional[float] = ..., slack: _Optional[float] = ..., tight: _Optional[bool] = ..., cheaper_at: _Optional[_Union[ExplainedRelaxation, _Mapping]] = ..., saves_per_h: _Optional[float] = ...) -> None: ...
+
+class ExplainedBinding(_message.Message):
+    __slots__ = ("relaxation", "saves_per_h")
+    RELAXATION_FIELD_NUMBER: _ClassVar[int]
+    SAVES_PER_H_FIELD_NUMBER: _ClassVar[int]
+    relaxation: ExplainedRelaxation
+    saves_per_h: float
+    def __init__(self, relaxation: _Optional[_Union[ExplainedRelaxation, _Mapping]] = ..., saves_per_h: _Optional[float] = ...) -> None: ...
+
+class ExplainedRival(_message.Message):
+    __slots__ = ("plan", "adds_per_h", "reason", "wins_if", "change_ratio", "relaxation")
+    PLAN_FIELD_NUMBER: _ClassVar[int]
+    ADDS_PER_H_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    WINS_IF_FIELD_NUMBER: _ClassVar[int]
+    CHANGE_RATIO_FIELD_NUMBER: _ClassVar[int]
+    RELAXATION_FIELD_NUMBER: _ClassVar[int]
+    plan: ExplainedPlan
+    adds_per_h: float
+    reason: str
+    wins_if: str
+    change_ratio: float
+    relaxation: ExplainedRelaxation
+    def __init__(self, plan: _Optional[_Union[ExplainedPlan, _Mapping]] = ..., adds_per_h: _Optional[float] = ..., reason: _Optional[str] = ..., wins_if: _Optional[str] = ..., change_ratio: _Optional[float] = ..., relaxation: _Optional[_Union[ExplainedRelaxation, _Mapping]] = ...) -> None: ...
+
+class ExplainedConflict(_message.Message):
+    __slots__ = ("reason", "limits", "relaxations", "together", "alone", "displaces", "exact")
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    LIMITS_FIELD_NUMBER: _ClassVar[int]
+    RELAXATIONS_FIELD_NUMBER: _ClassVar[int]
+    TOGETHER_FIELD_NUMBER: _ClassVar[int]
+    ALONE_FIELD_NUMBER: _ClassVar[int]
+    DISPLACES_FIELD_NUMBER: _ClassVar[int]
+    EXACT_FIELD_NUMBER: _ClassVar[int]
+    reason: str
+    limits: _containers.RepeatedCompositeFieldContainer[ExplainedLimit]
+    relaxations: _containers.RepeatedCompositeFieldContainer[ExplainedRelaxation]
+    together: _containers.RepeatedCompositeFieldContainer[ExplainedRelaxation]
+    alone: bool
+    displaces: _containers.RepeatedScalarFieldContainer[str]
+    exact: bool
+    def __init__(self, reason: _Optional[str] = ..., limits: _Optional[_Iterable[_Union[ExplainedLimit, _Mapping]]] = ..., relaxations: _Optional[_Iterable[_Union[ExplainedRelaxation, _Mapping]]] = ..., together: _Optional[_Iterable[_Union[ExplainedRelaxation, _Mapping]]] = ..., alone: _Optional[bool] = ..., displaces: _Optional[_Iterable[str]] = ..., exact: _Optional[bool] = ...) -> None: ...
+
+class ExplainResponse(_message.Message):
+    __slots__ = ("version", "query", "placed", "why", "exact", "plan", "margins", "binding", "rivals", "conflict")
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    QUERY_FIELD_NUMBER: _ClassVar[int]
+    PLACED_FIELD_NUMBER: _ClassVar[int]
+    WHY_FIELD_NUMBER: _ClassVar[int]
+    EXACT_FIELD_NUMBER: _ClassVar[int]
+    PLAN_FIELD_NUMBER: _ClassVar[int]
+    MARGINS_FIELD_NUMBER: _ClassVar[int]
+    BINDING_FIELD_NUMBER: _ClassVar[int]
+    RIVALS_FIELD_NUMBER: _ClassVar[int]
+    CONFLICT_FIELD_NUMBER: _ClassVar[int]
+    version: int
+    query: str
+    placed: bool
+    why: str
+    exact: bool
+    plan: ExplainedPlan
+    margins: _containers.RepeatedCompositeFieldContainer[ExplainedMargin]
+    binding: _containers.RepeatedCompositeFieldContainer[ExplainedBinding]
+    rivals: _containers.RepeatedCompositeFieldContainer[ExplainedRival]
+    conflict: ExplainedConflict
+    def __init__(self, version: _Optional[int] = ..., query: _Optional[str] = ..., placed: _Optional[bool] = ..., why: _Optional[str] = ..., exact: _Optional[bool] = ..., plan: _Optional[_Union[ExplainedPlan, _Mapping]] = ..., margins: _Optional[_Iterable[_Union[ExplainedMargin, _Mapping]]] = ..., binding: _Optional[_Iterable[_Union[ExplainedBinding, _Mapping]]] = ..., rivals: _Optional[_Iterable[_Union[ExplainedRival, _Mapping]]] = ..., conflict: _Optional[_Union[ExplainedConflict, _Mapping]] = ...) -> None: ...
+
+class ExportRecordRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class ExportRecordResponse(_message.Message):
+    __slots__ = ("chunk",)
+    CHUNK_FIELD_NUMBER: _ClassVar[int]
+    chunk: bytes
+    def __init__(self, chunk: _Optional[bytes] = ...) -> None: ...
 
 class WatchProgressRequest(_message.Message):
     __slots__ = ()

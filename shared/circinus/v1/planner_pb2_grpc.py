@@ -84,6 +84,21 @@ class PlannerServiceStub:
                 request_serializer=circinus_dot_v1_dot_planner__pb2.PlanSelectionRequest.SerializeToString,
                 response_deserializer=circinus_dot_v1_dot_planner__pb2.PlanSelectionResponse.FromString,
                 _registered_method=True)
+        self.WhatIf = channel.unary_unary(
+                '/circinus.v1.PlannerService/WhatIf',
+                request_serializer=circinus_dot_v1_dot_planner__pb2.WhatIfRequest.SerializeToString,
+                response_deserializer=circinus_dot_v1_dot_planner__pb2.WhatIfResponse.FromString,
+                _registered_method=True)
+        self.Explain = channel.unary_unary(
+                '/circinus.v1.PlannerService/Explain',
+                request_serializer=circinus_dot_v1_dot_planner__pb2.ExplainRequest.SerializeToString,
+                response_deserializer=circinus_dot_v1_dot_planner__pb2.ExplainResponse.FromString,
+                _registered_method=True)
+        self.ExportRecord = channel.unary_stream(
+                '/circinus.v1.PlannerService/ExportRecord',
+                request_serializer=circinus_dot_v1_dot_planner__pb2.ExportRecordRequest.SerializeToString,
+                response_deserializer=circinus_dot_v1_dot_planner__pb2.ExportRecordResponse.FromString,
+                _registered_method=True)
         self.WatchProgress = channel.unary_stream(
                 '/circinus.v1.PlannerService/WatchProgress',
                 request_serializer=circinus_dot_v1_dot_planner__pb2.WatchProgressRequest.SerializeToString,
@@ -168,6 +183,27 @@ class PlannerServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def WhatIf(self, request, context):
+        """What would be planned if devices, rates, prices or SLOs were different; nothing is applied, nothing is profiled.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Explain(self, request, context):
+        """Why a query has the plan of the last decision, what the next best are, what it would take; or why it has none.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ExportRecord(self, request, context):
+        """The last decision with the problem that it was made for, as one document for `circinus audit`, in pieces.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def WatchProgress(self, request, context):
         """Progress of profiling, planning and rollout until all submitted queries are decided and rolled out.
         """
@@ -241,6 +277,21 @@ def add_PlannerServiceServicer_to_server(servicer, server):
                     servicer.PlanSelection,
                     request_deserializer=circinus_dot_v1_dot_planner__pb2.PlanSelectionRequest.FromString,
                     response_serializer=circinus_dot_v1_dot_planner__pb2.PlanSelectionResponse.SerializeToString,
+            ),
+            'WhatIf': grpc.unary_unary_rpc_method_handler(
+                    servicer.WhatIf,
+                    request_deserializer=circinus_dot_v1_dot_planner__pb2.WhatIfRequest.FromString,
+                    response_serializer=circinus_dot_v1_dot_planner__pb2.WhatIfResponse.SerializeToString,
+            ),
+            'Explain': grpc.unary_unary_rpc_method_handler(
+                    servicer.Explain,
+                    request_deserializer=circinus_dot_v1_dot_planner__pb2.ExplainRequest.FromString,
+                    response_serializer=circinus_dot_v1_dot_planner__pb2.ExplainResponse.SerializeToString,
+            ),
+            'ExportRecord': grpc.unary_stream_rpc_method_handler(
+                    servicer.ExportRecord,
+                    request_deserializer=circinus_dot_v1_dot_planner__pb2.ExportRecordRequest.FromString,
+                    response_serializer=circinus_dot_v1_dot_planner__pb2.ExportRecordResponse.SerializeToString,
             ),
             'WatchProgress': grpc.unary_stream_rpc_method_handler(
                     servicer.WatchProgress,
@@ -528,6 +579,87 @@ class PlannerService:
             '/circinus.v1.PlannerService/PlanSelection',
             circinus_dot_v1_dot_planner__pb2.PlanSelectionRequest.SerializeToString,
             circinus_dot_v1_dot_planner__pb2.PlanSelectionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WhatIf(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/circinus.v1.PlannerService/WhatIf',
+            circinus_dot_v1_dot_planner__pb2.WhatIfRequest.SerializeToString,
+            circinus_dot_v1_dot_planner__pb2.WhatIfResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Explain(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/circinus.v1.PlannerService/Explain',
+            circinus_dot_v1_dot_planner__pb2.ExplainRequest.SerializeToString,
+            circinus_dot_v1_dot_planner__pb2.ExplainResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExportRecord(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/circinus.v1.PlannerService/ExportRecord',
+            circinus_dot_v1_dot_planner__pb2.ExportRecordRequest.SerializeToString,
+            circinus_dot_v1_dot_planner__pb2.ExportRecordResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -304,7 +304,7 @@ class OperatorPlan(_message.Message):
     def __init__(self, operator_id: _Optional[str] = ..., device_id: _Optional[str] = ..., replicas: _Optional[int] = ..., share_ratio: _Optional[float] = ..., cores: _Optional[float] = ..., accelerator_slots: _Optional[int] = ..., accelerator_memory_bytes: _Optional[int] = ..., memory_bytes: _Optional[int] = ..., batch: _Optional[int] = ..., service_ms: _Optional[float] = ...) -> None: ...
 
 class Plan(_message.Message):
-    __slots__ = ("query_id", "configuration", "operators", "latency_ms", "accuracy_ratio", "cost_per_h", "slo_probability_ratio", "item_goodput_per_s", "runner_up", "runner_up_cost_per_h", "latency_p50_ms", "certainty")
+    __slots__ = ("query_id", "configuration", "operators", "latency_ms", "accuracy_ratio", "cost_per_h", "slo_probability_ratio", "item_goodput_per_s", "runner_up", "runner_up_cost_per_h", "latency_p50_ms", "certainty", "billed_per_h")
     QUERY_ID_FIELD_NUMBER: _ClassVar[int]
     CONFIGURATION_FIELD_NUMBER: _ClassVar[int]
     OPERATORS_FIELD_NUMBER: _ClassVar[int]
@@ -317,6 +317,7 @@ class Plan(_message.Message):
     RUNNER_UP_COST_PER_H_FIELD_NUMBER: _ClassVar[int]
     LATENCY_P50_MS_FIELD_NUMBER: _ClassVar[int]
     CERTAINTY_FIELD_NUMBER: _ClassVar[int]
+    BILLED_PER_H_FIELD_NUMBER: _ClassVar[int]
     query_id: str
     configuration: Configuration
     operators: _containers.RepeatedCompositeFieldContainer[OperatorPlan]
@@ -329,7 +330,8 @@ class Plan(_message.Message):
     runner_up_cost_per_h: float
     latency_p50_ms: float
     certainty: Certainty
-    def __init__(self, query_id: _Optional[str] = ..., configuration: _Optional[_Union[Configuration, _Mapping]] = ..., operators: _Optional[_Iterable[_Union[OperatorPlan, _Mapping]]] = ..., latency_ms: _Optional[_Union[Interval, _Mapping]] = ..., accuracy_ratio: _Optional[_Union[Interval, _Mapping]] = ..., cost_per_h: _Optional[float] = ..., slo_probability_ratio: _Optional[float] = ..., item_goodput_per_s: _Optional[float] = ..., runner_up: _Optional[str] = ..., runner_up_cost_per_h: _Optional[float] = ..., latency_p50_ms: _Optional[float] = ..., certainty: _Optional[_Union[Certainty, str]] = ...) -> None: ...
+    billed_per_h: float
+    def __init__(self, query_id: _Optional[str] = ..., configuration: _Optional[_Union[Configuration, _Mapping]] = ..., operators: _Optional[_Iterable[_Union[OperatorPlan, _Mapping]]] = ..., latency_ms: _Optional[_Union[Interval, _Mapping]] = ..., accuracy_ratio: _Optional[_Union[Interval, _Mapping]] = ..., cost_per_h: _Optional[float] = ..., slo_probability_ratio: _Optional[float] = ..., item_goodput_per_s: _Optional[float] = ..., runner_up: _Optional[str] = ..., runner_up_cost_per_h: _Optional[float] = ..., latency_p50_ms: _Optional[float] = ..., certainty: _Optional[_Union[Certainty, str]] = ..., billed_per_h: _Optional[float] = ...) -> None: ...
 
 class ReplicaSet(_message.Message):
     __slots__ = ("key", "query_id", "pipeline_id", "operator_id", "bundle_digest", "environment_digest", "entry_point", "knobs", "replicas", "cores", "accelerator_slots", "accelerator_memory_bytes", "memory_bytes", "batch", "hang_ms", "inputs")

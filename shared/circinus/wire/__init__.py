@@ -7,12 +7,14 @@ from circinus.wire.directive import (
     directive_to_message,
     generation_of,
 )
+from circinus.wire.explanation import explanation_from_message, explanation_to_message
 from circinus.wire.knobs import (
     configuration_from_message,
     configuration_to_message,
     knobs_from_map,
 )
 from circinus.wire.plan import plan_from_message, plan_to_message, selection_from_message, selection_to_message
+from circinus.wire.plan_diff import plan_diff_from_message, plan_diff_to_message
 from circinus.wire.profile import configuration_profile_from_message, configuration_profile_to_message
 from circinus.wire.query import (
     budget_from_message,
@@ -23,6 +25,7 @@ from circinus.wire.query import (
     slo_to_message,
 )
 from circinus.wire.search import search_from_message, search_to_message
+from circinus.wire.what_if import what_if_from_message, what_if_to_message
 
 __all__ = [
     "budget_from_message",
@@ -36,10 +39,14 @@ __all__ = [
     "directive_digest",
     "directive_from_message",
     "directive_to_message",
+    "explanation_from_message",
+    "explanation_to_message",
     "generation_of",
     "knobs_from_map",
     "link_from_message",
     "link_to_message",
+    "plan_diff_from_message",
+    "plan_diff_to_message",
     "plan_from_message",
     "plan_to_message",
     "query_from_message",
@@ -50,4 +57,6 @@ __all__ = [
     "selection_to_message",
     "slo_from_message",
     "slo_to_message",
+    "what_if_from_message",
+    "what_if_to_message",
 ]

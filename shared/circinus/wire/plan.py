@@ -77,6 +77,7 @@ def plan_to_message(plan: Plan) -> types_pb2.Plan:
         runner_up=plan.runner_up,
         runner_up_cost_per_h=plan.runner_up_cost_per_h,
         certainty=_CERTAINTY_TO_MESSAGE[plan.certainty],
+        billed_per_h=plan.billed_per_h,
     )
 
 
@@ -99,6 +100,7 @@ def plan_from_message(message: types_pb2.Plan) -> Plan:
         runner_up=message.runner_up,
         runner_up_cost_per_h=message.runner_up_cost_per_h if message.HasField("runner_up_cost_per_h") else None,
         certainty=_certainty_from_message(message.certainty),
+        billed_per_h=message.billed_per_h,
     )
 
 
