@@ -137,7 +137,7 @@ def test_a_repaired_selection_fits_and_keeps_nothing_that_it_must_not(seed):
     filling = Filling(space, choice, np.array([rng.choice([0.0, most]) for most in space.sides.most]))
     prices = Prices(row=np.array([rng.choice([0.0, 0.5, 2.0]) for _ in space.capacity]))
     placed = choice >= 0
-    if repair(filling, Aim(), prices, np.arange(space.members)):
+    if repair(filling, Aim(), prices):
         assert space.fits(filling.choice, filling.opened)
     check(filling)
     assert (filling.choice[~placed] == NONE).all()

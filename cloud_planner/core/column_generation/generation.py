@@ -19,7 +19,7 @@ from cloud_planner.core.column_generation.space import NONE, Array, Indices, Sel
 
 #: A plan whose profit is no larger than this part of the largest worth does not improve anything.
 _TOLERANCE_RATIO = 1e-7
-MOST_ROUNDS = 60
+_MOST_ROUNDS = 60
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +50,7 @@ def generate(
     start: tuple[Indices, Indices] | None = None,
     prices: Prices | None = None,
     rows: Indices | None = None,
-    rounds: int = MOST_ROUNDS,
+    rounds: int = _MOST_ROUNDS,
     enough: Callable[[], bool] = lambda: False,
 ) -> Relaxation:
     """The linear relaxation over the whole plan space.
@@ -191,6 +191,3 @@ class _Generation:
             goodput=float(rest[0]) if self.asks else self.fixed.goodput,
             cost=float(rest[-1]) if self.limited else self.fixed.cost,
         )
-
-
-__all__ = ["Relaxation", "generate"]

@@ -305,14 +305,14 @@ def chosen(filling: Filling, made: Task, answer: IntegerResult) -> tuple[Indices
     return None if same else (choice, opened)
 
 
-def adopt(filling: Filling, made: Task, answer: IntegerResult, aim: Aim) -> bool | None:
-    """Makes the answer the selection where it fits and is better; whether it did. None: it does not fit."""
+def adopt(filling: Filling, made: Task, answer: IntegerResult, aim: Aim) -> bool:
+    """Makes the answer the selection where it fits and is better; whether it did."""
     found = chosen(filling, made, answer)
     if found is None:
         return False
     before, value = filling.copy(), aim.value(filling.space, filling.choice, filling.opened)
     if not filling.replace(made.hood.members, *found):
-        return None
+        return False
     if better(filling, aim, value):
         return True
     filling.take_back(before)
@@ -333,7 +333,7 @@ def adopt_all(filling: Filling, answers: Sequence[tuple[Task, IntegerResult]], a
         found = chosen(filling, made, answer)
         if found is not None:
             filling.replace(made.hood.members, *found, anyway=True)
-    if repair(filling, aim, prices, np.arange(filling.space.members)):
+    if repair(filling, aim, prices):
         fill(filling, prices, aim)
         if aim.cost > 0.0:
             cheapen(filling, aim.least_goodput_per_s)

@@ -23,7 +23,6 @@ class LinearResult:
     solved: bool
     values: Array
     duals: Array
-    objective: float = 0.0
     detail: str = ""
 
 

@@ -13,8 +13,8 @@ from cloud_planner.core.column_generation.space import NONE, Array, Indices
 _MOST_TURNS = 20
 
 
-def repair(filling: Filling, aim: Aim, prices: Prices, members: Indices) -> bool:
-    """Changes or drops plans of some members until no row is exceeded; whether it got there.
+def repair(filling: Filling, aim: Aim, prices: Prices) -> bool:
+    """Changes or drops plans until no row is exceeded; whether it got there.
 
     Each turn ranks changes by what they lose of what is maximised for what they free, and makes the best of them that
     are still needed.
@@ -23,19 +23,19 @@ def repair(filling: Filling, aim: Aim, prices: Prices, members: Indices) -> bool
         short = filling.short()
         if not len(short):
             return filling.cost_per_h <= filling.space.budget_per_h * (1.0 + 1e-9) + 1e-12
-        if not _turn(filling, aim, prices, members, short):
+        if not _turn(filling, aim, prices, short):
             return False
     return False
 
 
-def _turn(filling: Filling, aim: Aim, prices: Prices, members: Indices, short: Indices) -> bool:
+def _turn(filling: Filling, aim: Aim, prices: Prices, short: Indices) -> bool:
     space = filling.space
     lacking = np.zeros(len(space.capacity))
     lacking[short] = -filling.left[short]
     # What is maximised, with the goodput that is asked for at its price: a plan's loss must not be what it takes.
     worth_alone = replace(Prices.zero(space), goodput=prices.goodput)
-    placed = members[filling.choice[members] >= 0]
-    touching = space.columns(placed, filling.choice[placed])
+    placed, plans = space.chosen(filling.choice)
+    touching = space.columns(placed, plans)
     users = placed[np.asarray((touching.T @ (lacking > 0.0).astype(float)) > 0.0)]
     ranked = sorted(
         change

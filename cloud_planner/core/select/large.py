@@ -15,7 +15,6 @@ import numpy as np
 from scipy.sparse import coo_array, csc_array
 
 from cloud_planner.core.column_generation.attain import Attained, Limits, Outcome, Question, attain
-from cloud_planner.core.column_generation.pricing import Prices
 from cloud_planner.core.column_generation.programmes import Programmes
 from cloud_planner.core.column_generation.space import NONE, Array, Indices, Kind, SelectionSpace, Sides, padded
 from cloud_planner.core.problem import Objective
@@ -172,16 +171,11 @@ def _areas(model: Model, queries: tuple[int, ...], slots: list[list[int]], use: 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Large:
-    """What came of it: as stages of the model, and the prices of the space's rows in the goodput stage."""
+    """What came of it: as stages of the model, and as it was found."""
 
     stages: Stages
     made: ModelSpace
     outcome: Outcome
-
-    @property
-    def prices(self) -> Prices:
-        """Of the goodput stage."""
-        return self.outcome.prices
 
 
 def solve_large(model: Model, generation: Generation, targets: Targets) -> Large:
