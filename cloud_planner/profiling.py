@@ -169,8 +169,11 @@ class Profiling:
             task.eta_s = elapsed_s * max(0, run.samples_total - run.samples_done) / run.samples_done
         return task
 
-    def update(self, needs: Sequence[ProfileNeed]) -> None:
-        """Brings the runs in line with the needs: stops those that nobody needs any more, starts what may start."""
+    def update(self, needs: Sequence[ProfileNeed], version: int | None = None) -> None:
+        """Brings the runs in line with the needs: stops those that nobody needs any more, starts what may start.
+
+        ``version``: what the needs were made from. Results that came meanwhile may have met them: nothing starts then.
+        """
         now_s = self._clock.monotonic_s()
         wanted = {need.work for need in needs}
         for run in list(self._runs.values()):
@@ -190,7 +193,11 @@ class Profiling:
         running = {run.need.work for run in self._runs.values()}
         failed = self.failures
         self._waiting = tuple(need for need in needs if need.work not in running and need.key not in failed)
-        self._start_next()
+        if version is None or version == self._version:
+            self._start_next()
+        else:
+            self._waiting = ()
+            self._finished.ring()
         self._watched.ring()
 
     def _cancel(self, run: _Run) -> None:

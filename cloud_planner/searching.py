@@ -171,6 +171,7 @@ class Searching:
                 self._watched.ring()
 
     async def _attempt(self) -> None:
+        version = self._profiling.version
         queries = self._catalog.queries
         there = {query.id for query in queries}
         self._searches = {query_id: search for query_id, search in self._searches.items() if query_id in there}
@@ -204,7 +205,7 @@ class Searching:
         asks.sort(key=lambda one: one[0])
         nothing_yet = [need for (rank, _), need in asks if rank == 0]
         others = [need for (rank, _), need in asks if rank > 0]
-        self._profiling.update((*nothing_yet, *self._verifications, *others))
+        self._profiling.update((*nothing_yet, *self._verifications, *others), version)
 
     async def _fleet(self, query: Query) -> Fleet:
         registered = self._catalog.pipelines[query.pipeline_id]
