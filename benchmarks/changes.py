@@ -96,10 +96,14 @@ def arrive(now: Standing, rng: np.random.Generator, count: int) -> Arrivals:
     return found
 
 
+def gateway_row(space: SelectionSpace, site: int) -> int:
+    """The row of a site's gateway: those of all boxes come first; each site has its boxes, a gateway and an uplink."""
+    return int((space.area >= 0).sum()) // (BOXES + 2) * BOXES + site
+
+
 def lose_gateway(space: SelectionSpace, now: Standing, site: int) -> dict[str, object]:
     """The gateway of a site is lost: how long the new selection takes, and whom it touches elsewhere."""
-    boxes = int((space.area >= 0).sum()) * BOXES // (BOXES + 2)
-    row = boxes + site
+    row = gateway_row(space, site)
     filling = now.filling
     users = [
         member
@@ -126,9 +130,8 @@ def lose_gateway(space: SelectionSpace, now: Standing, site: int) -> dict[str, o
 
 def crowded(space: SelectionSpace, site: int) -> SelectionSpace:
     """The same with a gateway that is large enough for a whole site's queries to run on it."""
-    boxes = int((space.area >= 0).sum()) * BOXES // (BOXES + 2)
     capacity = space.capacity.copy()
-    capacity[boxes + site] *= 20.0
+    capacity[gateway_row(space, site)] *= 20.0
     capacity[site * BOXES : (site + 1) * BOXES] *= 0.02
     return replace(space, capacity=capacity)
 
@@ -172,9 +175,8 @@ def _near(found: Sensitivity) -> bool:
 def of_class(space: SelectionSpace, pool: SolverPool, seconds: float) -> dict[str, object]:
     """5% more cloud, and 5% more gateways: what the prices say, and what the integer selection gains."""
     told: dict[str, object] = {}
-    boxes = int((space.area >= 0).sum()) * BOXES // (BOXES + 2)
-    sites = boxes // BOXES
-    rows = {"gateways": np.arange(boxes, boxes + sites), "cloud": np.array([len(space.capacity) - 1])}
+    first = gateway_row(space, 0)
+    rows = {"gateways": np.arange(first, first + first // BOXES), "cloud": np.array([len(space.capacity) - 1])}
     relaxation = generate(space, Aim(), pool.masters)
     before = _goodput(space, pool, seconds)
     for name, mine in rows.items():

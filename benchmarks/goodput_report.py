@@ -14,6 +14,7 @@ from goodput_runs import EQUAL, JUDGED, Line, Plan
 from goodput_summary import ERROR, POOL, Spot, Summary, geometric_mean, ratio
 from search_curves import spread
 from search_summary import machine
+from table_text import table_lines
 
 _ALL = (Kind.OURS, Kind.REINFORCED, Kind.FAITHFUL, Kind.HINDSIGHT, Kind.EXACT)
 
@@ -71,11 +72,6 @@ def _head(summary: Summary, plan: Plan) -> list[str]:
     ]
 
 
-def _table(columns: str, rows: Sequence[Sequence[str]]) -> list[str]:
-    heading = [f"| {columns} |", "|" + "---|" * (columns.count("|") + 1)]
-    return [*heading, *(f"| {' | '.join(row)} |" for row in rows), ""]
-
-
 def _must(summary: Summary) -> list[str]:
     rows = [bar.line() for bar in bars(summary)]
     extra = [[name, _number(value)] for name, value in beside(summary).items()]
@@ -88,10 +84,10 @@ def _must(summary: Summary) -> list[str]:
         "",
         "Beside it:",
         "",
-        *_table("what | figure", extra),
+        *table_lines("what | figure", extra),
         "Ours over each rival, both tiers, load 1 to 3, geometric mean over draws and loads:",
         "",
-        *_table(
+        *table_lines(
             "rival | on held-out samples | within their error | by the pool | worst cell, held-out",
             [[name, *map(_number, values)] for name, *values in over_each(summary)],
         ),
@@ -125,7 +121,7 @@ def _headline(summary: Summary) -> list[str]:
         "layout | draw | load | queries | bound | ours | of the bound | best faithful | ours over it | "
         "best reinforced | ours over it | false admits | ours within error, by the pool"
     )
-    return [*found, *_table(columns, rows)]
+    return [*found, *table_lines(columns, rows)]
 
 
 def _cells(summary: Summary) -> list[str]:
@@ -142,7 +138,7 @@ def _cells(summary: Summary) -> list[str]:
             if rows:
                 rows.append(["bound", *(f"{summary.bound(spot):.1f}" for spot in spots)])
                 found += [f"{layout}, {draw}:", ""]
-                found += _table("method | " + " | ".join(f"load {load:g}" for load in loads), rows)
+                found += table_lines("method | " + " | ".join(f"load {load:g}" for load in loads), rows)
     return found
 
 
@@ -162,7 +158,7 @@ def _losses(summary: Summary) -> list[str]:
     spots = {spot for _, spot, _ in losses}
     rows = [[spot.layout, spot.draw, f"{spot.load:g}", name, f"{over:.2f}"] for over, spot, name in losses[:40]]
     said = f"In {len(spots)} of {len(summary.spots())} cells, by more than 2%; the worst:"
-    return [*found, said, "", *_table("layout | draw | load | rival | ours over it", rows)]
+    return [*found, said, "", *table_lines("layout | draw | load | rival | ours over it", rows)]
 
 
 def _methods(summary: Summary) -> list[str]:
@@ -194,7 +190,7 @@ def _methods(summary: Summary) -> list[str]:
         "false by the pool | profile s a query | decided after s: mean, p99 | lost to profiling | "
         "search CPU ms a query | planning s"
     )
-    return [*found, *_table(columns, rows)]
+    return [*found, *table_lines(columns, rows)]
 
 
 _ADMITS = ("false_admits", "short", "surely_short", "late", "dear", "pool_false_admits")
@@ -225,7 +221,7 @@ def _equal(summary: Summary) -> list[str]:
         "layout | judged by | method | cells where it gets there | best faithful: price of the fleet | of its use | "
         "best reinforced: price of the fleet | of its use"
     )
-    return [*found, *_table(columns, rows)]
+    return [*found, *table_lines(columns, rows)]
 
 
 # JSON

@@ -6,10 +6,7 @@ and seed: its stream, searched once by each method, then served at every load an
 
 from __future__ import annotations
 
-import fcntl
-import hashlib
 import json
-import os
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
@@ -23,6 +20,7 @@ from goodput_problem import Judge
 from goodput_queries import Request, count_at, requests
 from goodput_search import Answer, search_all
 from goodput_serving import Worth, least_multiple, serve, worth
+from run_lines import digest_of
 from search_queries import DRAWS
 from search_tables import NAMES, ROOT
 
@@ -116,10 +114,7 @@ def code_digest() -> str:
         ROOT / "cloud_planner" / "solver.py",
         *(ROOT / "benchmarks" / "tables" / name / "results.jsonl.gz" for name in NAMES),
     ]
-    digest = hashlib.sha256()
-    for path in sorted(paths):
-        digest.update(path.read_bytes())
-    return digest.hexdigest()[:12]
+    return digest_of(paths)
 
 
 # A cell
@@ -255,21 +250,6 @@ def _rounded(of: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]:
 
 
 # Lines
-
-
-def append(path: Path, line: Line) -> None:
-    """Writes a line to the end, whole and for good; a line that was cut off before it is ended first."""
-    text = json.dumps(asdict(line), separators=(",", ":")) + "\n"
-    with path.open("a+b") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        size = file.seek(0, os.SEEK_END)
-        if size:
-            file.seek(size - 1)
-            if file.read(1) != b"\n":
-                file.write(b"\n")
-        file.write(text.encode())
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def done(path: Path, code: str | None) -> dict[tuple[Cell, str], Line]:

@@ -6,18 +6,16 @@ that the same code wrote count.
 
 from __future__ import annotations
 
-import fcntl
-import hashlib
 import json
-import os
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import lru_cache
 from math import isfinite
 from pathlib import Path
 
 import numpy as np
+from run_lines import digest_of
 from search_methods import STATIC, Method, static_of
 from search_queries import SLACK, Asked, queries, world
 from search_tables import PROFILING, ROOT
@@ -172,12 +170,8 @@ class Line:
 @lru_cache(maxsize=1)
 def code_digest() -> str:
     """Of all code that decides a result, and of the tables."""
-    digest = hashlib.sha256()
-    for path in sorted(
-        [*CODE, *(f"benchmarks/tables/{name}/results.jsonl.gz" for name in ("documents", "meeting", "traffic"))]
-    ):
-        digest.update((ROOT / path).read_bytes())
-    return digest.hexdigest()[:12]
+    tables = (f"benchmarks/tables/{name}/results.jsonl.gz" for name in ("documents", "meeting", "traffic"))
+    return digest_of(ROOT / path for path in (*CODE, *tables))
 
 
 def done(path: Path, code: str | None) -> dict[tuple[object, ...], Line]:
@@ -206,21 +200,6 @@ def parsed(text: str) -> Line | None:
     for name in ("pipelines", "repeats", "feasible", "exhaustive_s", "full_executions"):
         document[name] = tuple(document[name])
     return Line(**document)
-
-
-def append(path: Path, line: Line) -> None:
-    """Writes a line to the end, whole and for good; a line that was cut off before it is ended first."""
-    text = json.dumps(asdict(line), separators=(",", ":")) + "\n"
-    with path.open("a+b") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        size = file.seek(0, os.SEEK_END)
-        if size:
-            file.seek(size - 1)
-            if file.read(1) != b"\n":
-                file.write(b"\n")
-        file.write(text.encode())
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def work(job: Job, code: str) -> Iterator[Line]:

@@ -16,6 +16,7 @@ from selection_plan import OURS, Plan
 from selection_rivals import CBC, GREEDY, HIGHS
 from selection_runs import WORKERS, Line
 from selection_summary import Summary, percent, seconds_text
+from table_text import table_lines
 
 if TYPE_CHECKING:
     from selection_instances import Size
@@ -77,11 +78,6 @@ def _head(summary: Summary, plan: Plan, remark: str) -> list[str]:
     ]
 
 
-def _table(columns: str, rows: Sequence[Sequence[str]]) -> list[str]:
-    heading = [f"| {columns} |", "|" + "---|" * (columns.count("|") + 1)]
-    return [*heading, *(f"| {' | '.join(row)} |" for row in rows), ""]
-
-
 def _must(summary: Summary) -> list[str]:
     heading = ["| claim | at most | worst seed | mean | |", "|---|---|---|---|---|"]
     wrong = [f"- {one}" for one in summary.wrong()]
@@ -105,7 +101,7 @@ def _curves(summary: Summary) -> list[str]:
                     cells.append("-" if none else f"{percent(one.mean)} ({percent(one.worst)})")
                 rows.append([size.name, f"{limit_s:g} s", name, *cells])
     columns = "size | limit | gap | " + " | ".join(f"{one:g} s" for one in TIMES_S)
-    return [*found, *_table(columns, rows)]
+    return [*found, *table_lines(columns, rows)]
 
 
 def _methods(summary: Summary) -> list[str]:
@@ -127,7 +123,7 @@ def _methods(summary: Summary) -> list[str]:
         "took | CPU | building | memory"
     )
     notes = [f"- {line.case.key}: {'; '.join(line.notes)}" for line in summary.lines if line.notes]
-    return [*found, *_table(columns, rows), *notes, ""]
+    return [*found, *table_lines(columns, rows), *notes, ""]
 
 
 def _ending(summary: Summary, lines: Sequence[Line]) -> list[str]:
@@ -172,7 +168,7 @@ def _growth(summary: Summary) -> list[str]:
         "queries | plans | a selection after | a bound after | gap 3% after | 2% | 1% | gap at the end | took | CPU | "
         "memory | gap of the greedy"
     )
-    return ["### Growth at constant tightness", "", *_table(columns, rows)] if rows else []
+    return ["### Growth at constant tightness", "", *table_lines(columns, rows)] if rows else []
 
 
 def bounded_s(line: Line) -> float:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import multiprocessing
 import os
@@ -14,6 +13,7 @@ from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
 
+from run_lines import digest_of
 from search_tables import NAMES, ROOT
 from selection_check import check
 from selection_curves import Point, thinned
@@ -224,7 +224,4 @@ def code_digest() -> str:
         *(ROOT / "cloud_planner" / name for name in ("highs.py", "solver_pool.py", "solver_process.py")),
         *(ROOT / "benchmarks" / "tables" / name / "results.jsonl.gz" for name in NAMES),
     ]
-    digest = hashlib.sha256()
-    for path in sorted(paths):
-        digest.update(path.read_bytes())
-    return digest.hexdigest()[:12]
+    return digest_of(paths)

@@ -1,5 +1,6 @@
 """A profile report as Markdown: the table of a pipeline's README, and the spreads that it shows."""
 
+from collections.abc import Sequence
 from statistics import fmean
 
 from circinus.model.pipeline import Configuration
@@ -29,7 +30,12 @@ def machine_text(report: ProfileReport) -> str:
     return f"{cpu}, {cores} cores; " + ", ".join(f"{name} {version}" for name, version in facts.items())
 
 
-def table(head: list[str], rows: list[list[str]]) -> str:
+def table_lines(columns: str, rows: Sequence[Sequence[str]]) -> list[str]:
+    """A table and an empty line; ``columns`` are parted by bars."""
+    return [table(columns.split(" | "), rows), ""]
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
     return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows])
 

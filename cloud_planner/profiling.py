@@ -91,6 +91,8 @@ class Profiling:
         self._tables: dict[TableKey, ProfileTable] = {}
         self._versions: dict[TableKey, int] = {}
         self._version = 0
+        #: By work that is still asked for: the version at which its last run ended.
+        self._ended: dict[object, int] = {}
 
     async def tables(self, keys: Iterable[TableKey]) -> dict[TableKey, ProfileTable]:
         """All results so far for these bundles and contents, of one moment.
@@ -172,7 +174,7 @@ class Profiling:
     def update(self, needs: Sequence[ProfileNeed], version: int | None = None) -> None:
         """Brings the runs in line with the needs: stops those that nobody needs any more, starts what may start.
 
-        ``version``: what the needs were made from. Results that came meanwhile may have met them: nothing starts then.
+        ``version``: what the needs were made from. What ended after it they do not know of: that is not run again.
         """
         now_s = self._clock.monotonic_s()
         wanted = {need.work for need in needs}
@@ -190,14 +192,12 @@ class Profiling:
                 self._end(run, f"nothing was heard of it from {run.need.device_id} for {STALLED_AFTER_S:.0f} s")
                 self._cancel(run)
         self._attempts = {key: count for key, count in self._attempts.items() if key in wanted}
+        self._ended = {work: at for work, at in self._ended.items() if work in wanted}
         running = {run.need.work for run in self._runs.values()}
         failed = self.failures
-        self._waiting = tuple(need for need in needs if need.work not in running and need.key not in failed)
-        if version is None or version == self._version:
-            self._start_next()
-        else:
-            self._waiting = ()
-            self._finished.ring()
+        stale = {work for work, at in self._ended.items() if version is not None and at > version}
+        self._waiting = tuple(need for need in needs if need.work not in running | stale and need.key not in failed)
+        self._start_next()
         self._watched.ring()
 
     def _cancel(self, run: _Run) -> None:
@@ -301,6 +301,7 @@ class Profiling:
         if self._runs.pop(run.id, None) is None:
             return
         self._version += 1
+        self._ended[run.need.work] = self._version
         elapsed_s = self._clock.monotonic_s() - run.started_s
         if error:
             warning("profile_failed", id=run.id, device=run.need.device_id, reason=error)
