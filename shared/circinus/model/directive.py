@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from circinus.model.device import DeviceId, Digest
-from circinus.model.pipeline import KnobValue, OperatorId, PipelineId
+from circinus.model.pipeline import Configuration, KnobValue, OperatorId, PipelineId
+from circinus.model.plan import Interval
 from circinus.model.query import QueryId
+
+#: Stands where no query is meant.
+NO_QUERY = QueryId("")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
@@ -19,8 +23,29 @@ class Generation:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Use:
+    """One operator of one query that a replica set serves.
+
+    ``rate_per_s`` is planned, 0: unknown. ``after_ms`` is the predicted time from the operator's output to the answer
+    at the source, 0: unknown. ``deadline_ms`` is the query's latency bound, 0: none.
+    """
+
+    query_id: QueryId
+    operator_id: OperatorId
+    inputs: tuple[OperatorId, ...]
+    rate_per_s: float = 0.0
+    weight: float = 1.0
+    after_ms: float = 0.0
+    deadline_ms: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ReplicaSet:
-    """One operator of one query on a device; equal keys in two generations mean that its processes stay."""
+    """Processes that serve an operator on a device; equal keys in two generations mean that they stay.
+
+    ``uses`` are all operators of all queries that they serve, ``query_id``'s and ``operator_id``'s among them; empty:
+    that one alone.
+    """
 
     key: str
     query_id: QueryId
@@ -38,6 +63,12 @@ class ReplicaSet:
     batch: int
     hang_ms: float
     inputs: tuple[OperatorId, ...]
+    uses: tuple[Use, ...] = ()
+
+    @property
+    def served(self) -> tuple[Use, ...]:
+        """All operators of all queries that these processes serve; at least one."""
+        return self.uses or (Use(query_id=self.query_id, operator_id=self.operator_id, inputs=self.inputs),)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,17 +81,25 @@ class Target:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Route:
-    """Where a query's items go to reach an operator."""
+    """Where a query's items go to reach an operator.
+
+    ``given_by``: inputs that another query's run of the same operators gives, by their names, to that query.
+    """
 
     query_id: QueryId
     operator_id: OperatorId
     inputs: tuple[OperatorId, ...]
     targets: tuple[Target, ...]
+    given_by: Mapping[OperatorId, QueryId] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceSpec:
-    """A source that a device runs for a query; ``deadline_ms`` 0: no bound. ``clip`` items are scored together."""
+    """A source that a device runs for a query; ``deadline_ms`` 0: no bound. ``clip`` items are scored together.
+
+    ``input`` is what it reads (Query.input). With a ``leader_query_id`` its items are that query's, under the same
+    request ids. ``reference`` is the configuration against which a share of live items is scored in idle time.
+    """
 
     key: str
     query_id: QueryId
@@ -75,6 +114,26 @@ class SourceSpec:
     deadline_ms: float
     output_operator_ids: tuple[OperatorId, ...]
     clip: int = 1
+    input: str = ""
+    leader_query_id: QueryId = NO_QUERY
+    weight: float = 1.0
+    reference: Configuration = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StandBy:
+    """What a device runs for a query by itself while it can't reach those of ``needs`` that the query's plan needs.
+
+    The source is that of the directive. The intervals are predictions of the stand-by plan.
+    """
+
+    query_id: QueryId
+    configuration: Configuration
+    replica_sets: tuple[ReplicaSet, ...]
+    routes: tuple[Route, ...]
+    needs: tuple[DeviceId, ...]
+    latency_ms: Interval
+    accuracy_ratio: Interval
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,3 +154,4 @@ class Directive:
     routes: tuple[Route, ...]
     sources: tuple[SourceSpec, ...]
     peers: tuple[Peer, ...]
+    stand_bys: tuple[StandBy, ...] = ()

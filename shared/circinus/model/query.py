@@ -11,6 +11,13 @@ from circinus.model.pipeline import PipelineId
 
 QueryId = NewType("QueryId", str)
 
+#: What Query.input may be, beside empty.
+INPUT_PATTERN = r"(?:camera|file|directory|microphone|stream):[^\x00-\x20\x7f]+|push:"
+INPUT_RULE = (
+    "write camera:, file:, directory:, microphone: or stream: and what it names, without spaces, "
+    "or push: if callers send the items"
+)
+
 #: The percentile that a latency bound is for where none is given.
 DEFAULT_PERCENTILE_RATIO = 0.95
 
@@ -47,7 +54,11 @@ class Slo:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Query:
-    """What somebody wants served."""
+    """What somebody wants served.
+
+    ``input`` is what the source device reads: a URI of INPUT_PATTERN; empty: the pipeline's generator, for this query
+    alone. ``stand_by``: while the source device can't reach the rest of the plan, the query is served by what it has.
+    """
 
     id: QueryId
     pipeline_id: PipelineId
@@ -58,3 +69,5 @@ class Query:
     slo: Slo
     guarantee: Guarantee = Guarantee.POOL
     budget: Budget = Budget()
+    input: str = ""
+    stand_by: bool = False

@@ -6,7 +6,16 @@ from typing import TYPE_CHECKING
 
 from circinus.model.device import DeviceId
 from circinus.model.pipeline import PipelineId
-from circinus.model.query import DEFAULT_PERCENTILE_RATIO, Budget, Guarantee, Query, QueryId, Slo
+from circinus.model.query import (
+    DEFAULT_PERCENTILE_RATIO,
+    INPUT_PATTERN,
+    INPUT_RULE,
+    Budget,
+    Guarantee,
+    Query,
+    QueryId,
+    Slo,
+)
 from circinus.spec.document import Document
 from circinus.spec.pipeline import DEVICE_PATTERN, DEVICE_RULE, ID_PATTERN, ID_RULE
 
@@ -23,6 +32,7 @@ MAX_COST_PER_H = 1_000_000_000
 #: Of each part of a budget.
 MAX_BUDGET = 1_000_000_000
 
+_OPTIONAL = ("id", "weight", "slo", "guarantee", "budget", "input", "stand_by")
 _RATIO_HINT = "; it is a ratio: write 0.95 for 95%"
 _NO_BOUND_HINT = "; leave it out if there is no bound"
 _NO_LIMIT_HINT = "; leave it out if there is no limit"
@@ -53,7 +63,7 @@ def parse_queries(text: str, filename: str = "queries.yaml") -> tuple[Query, ...
 def _query(document: Document, node: yaml.Node) -> Query | None:
     required = ("pipeline", "content", "source", "rate_per_s")
     what = document.named(node, "query")
-    entries = document.mapping(node, what, required=required, optional=("id", "weight", "slo", "guarantee", "budget"))
+    entries = document.mapping(node, what, required=required, optional=_OPTIONAL)
     values = {key: entry.value for key, entry in entries.items()}
     if not values:
         return None
@@ -74,6 +84,8 @@ def _query(document: Document, node: yaml.Node) -> Query | None:
         slo=_slo(document, values.get("slo"), what),
         guarantee=Guarantee.POOL if guarantee is None else Guarantee(guarantee),
         budget=_budget(document, values.get("budget"), what),
+        input=document.text(values.get("input"), f"{what}: input", pattern=INPUT_PATTERN, rule=INPUT_RULE) or "",
+        stand_by=document.flag(values.get("stand_by"), f"{what}: stand_by") or False,
     )
 
 

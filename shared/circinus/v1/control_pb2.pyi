@@ -1,4 +1,7 @@
+import datetime
+
 from circinus.v1 import types_pb2 as _types_pb2
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
@@ -164,14 +167,30 @@ class RetireRequest(_message.Message):
     def __init__(self, epoch: _Optional[int] = ..., below_generation: _Optional[int] = ...) -> None: ...
 
 class Telemetry(_message.Message):
-    __slots__ = ("sequence", "queries", "operators")
+    __slots__ = ("sequence", "queries", "operators", "stand_bys")
     SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     QUERIES_FIELD_NUMBER: _ClassVar[int]
     OPERATORS_FIELD_NUMBER: _ClassVar[int]
+    STAND_BYS_FIELD_NUMBER: _ClassVar[int]
     sequence: int
     queries: _containers.RepeatedCompositeFieldContainer[_types_pb2.QueryWindow]
     operators: _containers.RepeatedCompositeFieldContainer[_types_pb2.OperatorWindow]
-    def __init__(self, sequence: _Optional[int] = ..., queries: _Optional[_Iterable[_Union[_types_pb2.QueryWindow, _Mapping]]] = ..., operators: _Optional[_Iterable[_Union[_types_pb2.OperatorWindow, _Mapping]]] = ...) -> None: ...
+    stand_bys: _containers.RepeatedCompositeFieldContainer[StandByEpisode]
+    def __init__(self, sequence: _Optional[int] = ..., queries: _Optional[_Iterable[_Union[_types_pb2.QueryWindow, _Mapping]]] = ..., operators: _Optional[_Iterable[_Union[_types_pb2.OperatorWindow, _Mapping]]] = ..., stand_bys: _Optional[_Iterable[_Union[StandByEpisode, _Mapping]]] = ...) -> None: ...
+
+class StandByEpisode(_message.Message):
+    __slots__ = ("query_id", "generation", "start", "end", "reason")
+    QUERY_ID_FIELD_NUMBER: _ClassVar[int]
+    GENERATION_FIELD_NUMBER: _ClassVar[int]
+    START_FIELD_NUMBER: _ClassVar[int]
+    END_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    query_id: str
+    generation: int
+    start: _timestamp_pb2.Timestamp
+    end: _timestamp_pb2.Timestamp
+    reason: str
+    def __init__(self, query_id: _Optional[str] = ..., generation: _Optional[int] = ..., start: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., reason: _Optional[str] = ...) -> None: ...
 
 class PrepareEnvironmentRequest(_message.Message):
     __slots__ = ("environment_digest", "bundle_digest")

@@ -44,7 +44,7 @@ class PeerHello(_message.Message):
     def __init__(self, device_id: _Optional[str] = ...) -> None: ...
 
 class ItemMessage(_message.Message):
-    __slots__ = ("request_id", "query_id", "epoch", "generation", "operator_id", "input_name", "remaining_ms", "payload")
+    __slots__ = ("request_id", "query_id", "epoch", "generation", "operator_id", "input_name", "remaining_ms", "payload", "excess", "part", "parts")
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     QUERY_ID_FIELD_NUMBER: _ClassVar[int]
     EPOCH_FIELD_NUMBER: _ClassVar[int]
@@ -53,6 +53,9 @@ class ItemMessage(_message.Message):
     INPUT_NAME_FIELD_NUMBER: _ClassVar[int]
     REMAINING_MS_FIELD_NUMBER: _ClassVar[int]
     PAYLOAD_FIELD_NUMBER: _ClassVar[int]
+    EXCESS_FIELD_NUMBER: _ClassVar[int]
+    PART_FIELD_NUMBER: _ClassVar[int]
+    PARTS_FIELD_NUMBER: _ClassVar[int]
     request_id: str
     query_id: str
     epoch: int
@@ -61,7 +64,10 @@ class ItemMessage(_message.Message):
     input_name: str
     remaining_ms: float
     payload: bytes
-    def __init__(self, request_id: _Optional[str] = ..., query_id: _Optional[str] = ..., epoch: _Optional[int] = ..., generation: _Optional[int] = ..., operator_id: _Optional[str] = ..., input_name: _Optional[str] = ..., remaining_ms: _Optional[float] = ..., payload: _Optional[bytes] = ...) -> None: ...
+    excess: bool
+    part: int
+    parts: int
+    def __init__(self, request_id: _Optional[str] = ..., query_id: _Optional[str] = ..., epoch: _Optional[int] = ..., generation: _Optional[int] = ..., operator_id: _Optional[str] = ..., input_name: _Optional[str] = ..., remaining_ms: _Optional[float] = ..., payload: _Optional[bytes] = ..., excess: _Optional[bool] = ..., part: _Optional[int] = ..., parts: _Optional[int] = ...) -> None: ...
 
 class OutcomeMessage(_message.Message):
     __slots__ = ("request_id", "query_id", "generation", "kind", "cause", "detail", "operator_id", "payload")

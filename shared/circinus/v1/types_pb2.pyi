@@ -240,7 +240,7 @@ class Budget(_message.Message):
     def __init__(self, samples: _Optional[int] = ..., seconds: _Optional[float] = ..., cost: _Optional[float] = ...) -> None: ...
 
 class Query(_message.Message):
-    __slots__ = ("id", "pipeline_id", "content", "source_device_id", "rate_per_s", "weight", "slo", "guarantee", "budget")
+    __slots__ = ("id", "pipeline_id", "content", "source_device_id", "rate_per_s", "weight", "slo", "guarantee", "budget", "input", "stand_by")
     ID_FIELD_NUMBER: _ClassVar[int]
     PIPELINE_ID_FIELD_NUMBER: _ClassVar[int]
     CONTENT_FIELD_NUMBER: _ClassVar[int]
@@ -250,6 +250,8 @@ class Query(_message.Message):
     SLO_FIELD_NUMBER: _ClassVar[int]
     GUARANTEE_FIELD_NUMBER: _ClassVar[int]
     BUDGET_FIELD_NUMBER: _ClassVar[int]
+    INPUT_FIELD_NUMBER: _ClassVar[int]
+    STAND_BY_FIELD_NUMBER: _ClassVar[int]
     id: str
     pipeline_id: str
     content: str
@@ -259,7 +261,9 @@ class Query(_message.Message):
     slo: Slo
     guarantee: Guarantee
     budget: Budget
-    def __init__(self, id: _Optional[str] = ..., pipeline_id: _Optional[str] = ..., content: _Optional[str] = ..., source_device_id: _Optional[str] = ..., rate_per_s: _Optional[float] = ..., weight: _Optional[float] = ..., slo: _Optional[_Union[Slo, _Mapping]] = ..., guarantee: _Optional[_Union[Guarantee, str]] = ..., budget: _Optional[_Union[Budget, _Mapping]] = ...) -> None: ...
+    input: str
+    stand_by: bool
+    def __init__(self, id: _Optional[str] = ..., pipeline_id: _Optional[str] = ..., content: _Optional[str] = ..., source_device_id: _Optional[str] = ..., rate_per_s: _Optional[float] = ..., weight: _Optional[float] = ..., slo: _Optional[_Union[Slo, _Mapping]] = ..., guarantee: _Optional[_Union[Guarantee, str]] = ..., budget: _Optional[_Union[Budget, _Mapping]] = ..., input: _Optional[str] = ..., stand_by: _Optional[bool] = ...) -> None: ...
 
 class Interval(_message.Message):
     __slots__ = ("value", "low", "high")
@@ -334,7 +338,7 @@ class Plan(_message.Message):
     def __init__(self, query_id: _Optional[str] = ..., configuration: _Optional[_Union[Configuration, _Mapping]] = ..., operators: _Optional[_Iterable[_Union[OperatorPlan, _Mapping]]] = ..., latency_ms: _Optional[_Union[Interval, _Mapping]] = ..., accuracy_ratio: _Optional[_Union[Interval, _Mapping]] = ..., cost_per_h: _Optional[float] = ..., slo_probability_ratio: _Optional[float] = ..., item_goodput_per_s: _Optional[float] = ..., runner_up: _Optional[str] = ..., runner_up_cost_per_h: _Optional[float] = ..., latency_p50_ms: _Optional[float] = ..., certainty: _Optional[_Union[Certainty, str]] = ..., billed_per_h: _Optional[float] = ...) -> None: ...
 
 class ReplicaSet(_message.Message):
-    __slots__ = ("key", "query_id", "pipeline_id", "operator_id", "bundle_digest", "environment_digest", "entry_point", "knobs", "replicas", "cores", "accelerator_slots", "accelerator_memory_bytes", "memory_bytes", "batch", "hang_ms", "inputs")
+    __slots__ = ("key", "query_id", "pipeline_id", "operator_id", "bundle_digest", "environment_digest", "entry_point", "knobs", "replicas", "cores", "accelerator_slots", "accelerator_memory_bytes", "memory_bytes", "batch", "hang_ms", "inputs", "uses")
     class KnobsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -358,6 +362,7 @@ class ReplicaSet(_message.Message):
     BATCH_FIELD_NUMBER: _ClassVar[int]
     HANG_MS_FIELD_NUMBER: _ClassVar[int]
     INPUTS_FIELD_NUMBER: _ClassVar[int]
+    USES_FIELD_NUMBER: _ClassVar[int]
     key: str
     query_id: str
     pipeline_id: str
@@ -374,22 +379,50 @@ class ReplicaSet(_message.Message):
     batch: int
     hang_ms: float
     inputs: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, key: _Optional[str] = ..., query_id: _Optional[str] = ..., pipeline_id: _Optional[str] = ..., operator_id: _Optional[str] = ..., bundle_digest: _Optional[str] = ..., environment_digest: _Optional[str] = ..., entry_point: _Optional[str] = ..., knobs: _Optional[_Mapping[str, KnobValue]] = ..., replicas: _Optional[int] = ..., cores: _Optional[float] = ..., accelerator_slots: _Optional[int] = ..., accelerator_memory_bytes: _Optional[int] = ..., memory_bytes: _Optional[int] = ..., batch: _Optional[int] = ..., hang_ms: _Optional[float] = ..., inputs: _Optional[_Iterable[str]] = ...) -> None: ...
+    uses: _containers.RepeatedCompositeFieldContainer[Use]
+    def __init__(self, key: _Optional[str] = ..., query_id: _Optional[str] = ..., pipeline_id: _Optional[str] = ..., operator_id: _Optional[str] = ..., bundle_digest: _Optional[str] = ..., environment_digest: _Optional[str] = ..., entry_point: _Optional[str] = ..., knobs: _Optional[_Mapping[str, KnobValue]] = ..., replicas: _Optional[int] = ..., cores: _Optional[float] = ..., accelerator_slots: _Optional[int] = ..., accelerator_memory_bytes: _Optional[int] = ..., memory_bytes: _Optional[int] = ..., batch: _Optional[int] = ..., hang_ms: _Optional[float] = ..., inputs: _Optional[_Iterable[str]] = ..., uses: _Optional[_Iterable[_Union[Use, _Mapping]]] = ...) -> None: ...
+
+class Use(_message.Message):
+    __slots__ = ("query_id", "operator_id", "inputs", "rate_per_s", "weight", "after_ms", "deadline_ms")
+    QUERY_ID_FIELD_NUMBER: _ClassVar[int]
+    OPERATOR_ID_FIELD_NUMBER: _ClassVar[int]
+    INPUTS_FIELD_NUMBER: _ClassVar[int]
+    RATE_PER_S_FIELD_NUMBER: _ClassVar[int]
+    WEIGHT_FIELD_NUMBER: _ClassVar[int]
+    AFTER_MS_FIELD_NUMBER: _ClassVar[int]
+    DEADLINE_MS_FIELD_NUMBER: _ClassVar[int]
+    query_id: str
+    operator_id: str
+    inputs: _containers.RepeatedScalarFieldContainer[str]
+    rate_per_s: float
+    weight: float
+    after_ms: float
+    deadline_ms: float
+    def __init__(self, query_id: _Optional[str] = ..., operator_id: _Optional[str] = ..., inputs: _Optional[_Iterable[str]] = ..., rate_per_s: _Optional[float] = ..., weight: _Optional[float] = ..., after_ms: _Optional[float] = ..., deadline_ms: _Optional[float] = ...) -> None: ...
 
 class Route(_message.Message):
-    __slots__ = ("query_id", "operator_id", "inputs", "targets")
+    __slots__ = ("query_id", "operator_id", "inputs", "targets", "given_by")
+    class GivenByEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
     QUERY_ID_FIELD_NUMBER: _ClassVar[int]
     OPERATOR_ID_FIELD_NUMBER: _ClassVar[int]
     INPUTS_FIELD_NUMBER: _ClassVar[int]
     TARGETS_FIELD_NUMBER: _ClassVar[int]
+    GIVEN_BY_FIELD_NUMBER: _ClassVar[int]
     query_id: str
     operator_id: str
     inputs: _containers.RepeatedScalarFieldContainer[str]
     targets: _containers.RepeatedCompositeFieldContainer[Target]
-    def __init__(self, query_id: _Optional[str] = ..., operator_id: _Optional[str] = ..., inputs: _Optional[_Iterable[str]] = ..., targets: _Optional[_Iterable[_Union[Target, _Mapping]]] = ...) -> None: ...
+    given_by: _containers.ScalarMap[str, str]
+    def __init__(self, query_id: _Optional[str] = ..., operator_id: _Optional[str] = ..., inputs: _Optional[_Iterable[str]] = ..., targets: _Optional[_Iterable[_Union[Target, _Mapping]]] = ..., given_by: _Optional[_Mapping[str, str]] = ...) -> None: ...
 
 class SourceSpec(_message.Message):
-    __slots__ = ("key", "query_id", "pipeline_id", "bundle_digest", "environment_digest", "entry_point", "scorer_entry_point", "content", "seed", "rate_per_s", "deadline_ms", "output_operator_ids", "clip")
+    __slots__ = ("key", "query_id", "pipeline_id", "bundle_digest", "environment_digest", "entry_point", "scorer_entry_point", "content", "seed", "rate_per_s", "deadline_ms", "output_operator_ids", "clip", "input", "leader_query_id", "weight", "reference")
     KEY_FIELD_NUMBER: _ClassVar[int]
     QUERY_ID_FIELD_NUMBER: _ClassVar[int]
     PIPELINE_ID_FIELD_NUMBER: _ClassVar[int]
@@ -403,6 +436,10 @@ class SourceSpec(_message.Message):
     DEADLINE_MS_FIELD_NUMBER: _ClassVar[int]
     OUTPUT_OPERATOR_IDS_FIELD_NUMBER: _ClassVar[int]
     CLIP_FIELD_NUMBER: _ClassVar[int]
+    INPUT_FIELD_NUMBER: _ClassVar[int]
+    LEADER_QUERY_ID_FIELD_NUMBER: _ClassVar[int]
+    WEIGHT_FIELD_NUMBER: _ClassVar[int]
+    REFERENCE_FIELD_NUMBER: _ClassVar[int]
     key: str
     query_id: str
     pipeline_id: str
@@ -416,7 +453,29 @@ class SourceSpec(_message.Message):
     deadline_ms: float
     output_operator_ids: _containers.RepeatedScalarFieldContainer[str]
     clip: int
-    def __init__(self, key: _Optional[str] = ..., query_id: _Optional[str] = ..., pipeline_id: _Optional[str] = ..., bundle_digest: _Optional[str] = ..., environment_digest: _Optional[str] = ..., entry_point: _Optional[str] = ..., scorer_entry_point: _Optional[str] = ..., content: _Optional[str] = ..., seed: _Optional[int] = ..., rate_per_s: _Optional[float] = ..., deadline_ms: _Optional[float] = ..., output_operator_ids: _Optional[_Iterable[str]] = ..., clip: _Optional[int] = ...) -> None: ...
+    input: str
+    leader_query_id: str
+    weight: float
+    reference: Configuration
+    def __init__(self, key: _Optional[str] = ..., query_id: _Optional[str] = ..., pipeline_id: _Optional[str] = ..., bundle_digest: _Optional[str] = ..., environment_digest: _Optional[str] = ..., entry_point: _Optional[str] = ..., scorer_entry_point: _Optional[str] = ..., content: _Optional[str] = ..., seed: _Optional[int] = ..., rate_per_s: _Optional[float] = ..., deadline_ms: _Optional[float] = ..., output_operator_ids: _Optional[_Iterable[str]] = ..., clip: _Optional[int] = ..., input: _Optional[str] = ..., leader_query_id: _Optional[str] = ..., weight: _Optional[float] = ..., reference: _Optional[_Union[Configuration, _Mapping]] = ...) -> None: ...
+
+class StandBy(_message.Message):
+    __slots__ = ("query_id", "configuration", "replica_sets", "routes", "needs_device_ids", "latency_ms", "accuracy_ratio")
+    QUERY_ID_FIELD_NUMBER: _ClassVar[int]
+    CONFIGURATION_FIELD_NUMBER: _ClassVar[int]
+    REPLICA_SETS_FIELD_NUMBER: _ClassVar[int]
+    ROUTES_FIELD_NUMBER: _ClassVar[int]
+    NEEDS_DEVICE_IDS_FIELD_NUMBER: _ClassVar[int]
+    LATENCY_MS_FIELD_NUMBER: _ClassVar[int]
+    ACCURACY_RATIO_FIELD_NUMBER: _ClassVar[int]
+    query_id: str
+    configuration: Configuration
+    replica_sets: _containers.RepeatedCompositeFieldContainer[ReplicaSet]
+    routes: _containers.RepeatedCompositeFieldContainer[Route]
+    needs_device_ids: _containers.RepeatedScalarFieldContainer[str]
+    latency_ms: Interval
+    accuracy_ratio: Interval
+    def __init__(self, query_id: _Optional[str] = ..., configuration: _Optional[_Union[Configuration, _Mapping]] = ..., replica_sets: _Optional[_Iterable[_Union[ReplicaSet, _Mapping]]] = ..., routes: _Optional[_Iterable[_Union[Route, _Mapping]]] = ..., needs_device_ids: _Optional[_Iterable[str]] = ..., latency_ms: _Optional[_Union[Interval, _Mapping]] = ..., accuracy_ratio: _Optional[_Union[Interval, _Mapping]] = ...) -> None: ...
 
 class Peer(_message.Message):
     __slots__ = ("device_id", "address")
@@ -427,7 +486,7 @@ class Peer(_message.Message):
     def __init__(self, device_id: _Optional[str] = ..., address: _Optional[str] = ...) -> None: ...
 
 class Directive(_message.Message):
-    __slots__ = ("device_id", "epoch", "generation", "digest", "replica_sets", "routes", "sources", "peers")
+    __slots__ = ("device_id", "epoch", "generation", "digest", "replica_sets", "routes", "sources", "peers", "stand_bys")
     DEVICE_ID_FIELD_NUMBER: _ClassVar[int]
     EPOCH_FIELD_NUMBER: _ClassVar[int]
     GENERATION_FIELD_NUMBER: _ClassVar[int]
@@ -436,6 +495,7 @@ class Directive(_message.Message):
     ROUTES_FIELD_NUMBER: _ClassVar[int]
     SOURCES_FIELD_NUMBER: _ClassVar[int]
     PEERS_FIELD_NUMBER: _ClassVar[int]
+    STAND_BYS_FIELD_NUMBER: _ClassVar[int]
     device_id: str
     epoch: int
     generation: int
@@ -444,10 +504,27 @@ class Directive(_message.Message):
     routes: _containers.RepeatedCompositeFieldContainer[Route]
     sources: _containers.RepeatedCompositeFieldContainer[SourceSpec]
     peers: _containers.RepeatedCompositeFieldContainer[Peer]
-    def __init__(self, device_id: _Optional[str] = ..., epoch: _Optional[int] = ..., generation: _Optional[int] = ..., digest: _Optional[str] = ..., replica_sets: _Optional[_Iterable[_Union[ReplicaSet, _Mapping]]] = ..., routes: _Optional[_Iterable[_Union[Route, _Mapping]]] = ..., sources: _Optional[_Iterable[_Union[SourceSpec, _Mapping]]] = ..., peers: _Optional[_Iterable[_Union[Peer, _Mapping]]] = ...) -> None: ...
+    stand_bys: _containers.RepeatedCompositeFieldContainer[StandBy]
+    def __init__(self, device_id: _Optional[str] = ..., epoch: _Optional[int] = ..., generation: _Optional[int] = ..., digest: _Optional[str] = ..., replica_sets: _Optional[_Iterable[_Union[ReplicaSet, _Mapping]]] = ..., routes: _Optional[_Iterable[_Union[Route, _Mapping]]] = ..., sources: _Optional[_Iterable[_Union[SourceSpec, _Mapping]]] = ..., peers: _Optional[_Iterable[_Union[Peer, _Mapping]]] = ..., stand_bys: _Optional[_Iterable[_Union[StandBy, _Mapping]]] = ...) -> None: ...
+
+class Sketch(_message.Message):
+    __slots__ = ("indices", "counts", "zeros", "sum", "min", "max")
+    INDICES_FIELD_NUMBER: _ClassVar[int]
+    COUNTS_FIELD_NUMBER: _ClassVar[int]
+    ZEROS_FIELD_NUMBER: _ClassVar[int]
+    SUM_FIELD_NUMBER: _ClassVar[int]
+    MIN_FIELD_NUMBER: _ClassVar[int]
+    MAX_FIELD_NUMBER: _ClassVar[int]
+    indices: _containers.RepeatedScalarFieldContainer[int]
+    counts: _containers.RepeatedScalarFieldContainer[int]
+    zeros: int
+    sum: float
+    min: float
+    max: float
+    def __init__(self, indices: _Optional[_Iterable[int]] = ..., counts: _Optional[_Iterable[int]] = ..., zeros: _Optional[int] = ..., sum: _Optional[float] = ..., min: _Optional[float] = ..., max: _Optional[float] = ...) -> None: ...
 
 class QueryWindow(_message.Message):
-    __slots__ = ("query_id", "generation", "start", "duration_s", "emitted", "answered", "late", "dropped_by_cause", "failed_by_cause", "latencies_ms", "scores_ratio", "on_time_score_sum", "on_time_scored")
+    __slots__ = ("query_id", "generation", "start", "duration_s", "emitted", "answered", "late", "dropped_by_cause", "failed_by_cause", "latencies_ms", "scores_ratio", "on_time_score_sum", "on_time_scored", "latency_ms", "excess_emitted", "excess_answered", "dropped_by_place", "shadow_score_sum", "shadow_score_square_sum", "shadow_scored", "stand_by_answered", "bytes_sent")
     class DroppedByCauseEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -456,6 +533,13 @@ class QueryWindow(_message.Message):
         value: int
         def __init__(self, key: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
     class FailedByCauseEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: int
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
+    class DroppedByPlaceEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
         VALUE_FIELD_NUMBER: _ClassVar[int]
@@ -475,6 +559,15 @@ class QueryWindow(_message.Message):
     SCORES_RATIO_FIELD_NUMBER: _ClassVar[int]
     ON_TIME_SCORE_SUM_FIELD_NUMBER: _ClassVar[int]
     ON_TIME_SCORED_FIELD_NUMBER: _ClassVar[int]
+    LATENCY_MS_FIELD_NUMBER: _ClassVar[int]
+    EXCESS_EMITTED_FIELD_NUMBER: _ClassVar[int]
+    EXCESS_ANSWERED_FIELD_NUMBER: _ClassVar[int]
+    DROPPED_BY_PLACE_FIELD_NUMBER: _ClassVar[int]
+    SHADOW_SCORE_SUM_FIELD_NUMBER: _ClassVar[int]
+    SHADOW_SCORE_SQUARE_SUM_FIELD_NUMBER: _ClassVar[int]
+    SHADOW_SCORED_FIELD_NUMBER: _ClassVar[int]
+    STAND_BY_ANSWERED_FIELD_NUMBER: _ClassVar[int]
+    BYTES_SENT_FIELD_NUMBER: _ClassVar[int]
     query_id: str
     generation: int
     start: _timestamp_pb2.Timestamp
@@ -488,10 +581,26 @@ class QueryWindow(_message.Message):
     scores_ratio: _containers.RepeatedScalarFieldContainer[float]
     on_time_score_sum: float
     on_time_scored: int
-    def __init__(self, query_id: _Optional[str] = ..., generation: _Optional[int] = ..., start: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., duration_s: _Optional[float] = ..., emitted: _Optional[int] = ..., answered: _Optional[int] = ..., late: _Optional[int] = ..., dropped_by_cause: _Optional[_Mapping[str, int]] = ..., failed_by_cause: _Optional[_Mapping[str, int]] = ..., latencies_ms: _Optional[_Iterable[float]] = ..., scores_ratio: _Optional[_Iterable[float]] = ..., on_time_score_sum: _Optional[float] = ..., on_time_scored: _Optional[int] = ...) -> None: ...
+    latency_ms: Sketch
+    excess_emitted: int
+    excess_answered: int
+    dropped_by_place: _containers.ScalarMap[str, int]
+    shadow_score_sum: float
+    shadow_score_square_sum: float
+    shadow_scored: int
+    stand_by_answered: int
+    bytes_sent: int
+    def __init__(self, query_id: _Optional[str] = ..., generation: _Optional[int] = ..., start: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., duration_s: _Optional[float] = ..., emitted: _Optional[int] = ..., answered: _Optional[int] = ..., late: _Optional[int] = ..., dropped_by_cause: _Optional[_Mapping[str, int]] = ..., failed_by_cause: _Optional[_Mapping[str, int]] = ..., latencies_ms: _Optional[_Iterable[float]] = ..., scores_ratio: _Optional[_Iterable[float]] = ..., on_time_score_sum: _Optional[float] = ..., on_time_scored: _Optional[int] = ..., latency_ms: _Optional[_Union[Sketch, _Mapping]] = ..., excess_emitted: _Optional[int] = ..., excess_answered: _Optional[int] = ..., dropped_by_place: _Optional[_Mapping[str, int]] = ..., shadow_score_sum: _Optional[float] = ..., shadow_score_square_sum: _Optional[float] = ..., shadow_scored: _Optional[int] = ..., stand_by_answered: _Optional[int] = ..., bytes_sent: _Optional[int] = ...) -> None: ...
 
 class OperatorWindow(_message.Message):
-    __slots__ = ("query_id", "operator_id", "generation", "start", "duration_s", "items", "service_ms_sum", "cpu_ms_sum", "queue_ms_sum", "output_bytes", "failures", "restarts", "memory_bytes")
+    __slots__ = ("query_id", "operator_id", "generation", "start", "duration_s", "items", "service_ms_sum", "cpu_ms_sum", "queue_ms_sum", "output_bytes", "failures", "restarts", "memory_bytes", "service_ms", "queue_ms", "batches", "dropped_by_cause")
+    class DroppedByCauseEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: int
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
     QUERY_ID_FIELD_NUMBER: _ClassVar[int]
     OPERATOR_ID_FIELD_NUMBER: _ClassVar[int]
     GENERATION_FIELD_NUMBER: _ClassVar[int]
@@ -505,6 +614,10 @@ class OperatorWindow(_message.Message):
     FAILURES_FIELD_NUMBER: _ClassVar[int]
     RESTARTS_FIELD_NUMBER: _ClassVar[int]
     MEMORY_BYTES_FIELD_NUMBER: _ClassVar[int]
+    SERVICE_MS_FIELD_NUMBER: _ClassVar[int]
+    QUEUE_MS_FIELD_NUMBER: _ClassVar[int]
+    BATCHES_FIELD_NUMBER: _ClassVar[int]
+    DROPPED_BY_CAUSE_FIELD_NUMBER: _ClassVar[int]
     query_id: str
     operator_id: str
     generation: int
@@ -518,4 +631,8 @@ class OperatorWindow(_message.Message):
     failures: int
     restarts: int
     memory_bytes: int
-    def __init__(self, query_id: _Optional[str] = ..., operator_id: _Optional[str] = ..., generation: _Optional[int] = ..., start: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., duration_s: _Optional[float] = ..., items: _Optional[int] = ..., service_ms_sum: _Optional[float] = ..., cpu_ms_sum: _Optional[float] = ..., queue_ms_sum: _Optional[float] = ..., output_bytes: _Optional[int] = ..., failures: _Optional[int] = ..., restarts: _Optional[int] = ..., memory_bytes: _Optional[int] = ...) -> None: ...
+    service_ms: Sketch
+    queue_ms: Sketch
+    batches: int
+    dropped_by_cause: _containers.ScalarMap[str, int]
+    def __init__(self, query_id: _Optional[str] = ..., operator_id: _Optional[str] = ..., generation: _Optional[int] = ..., start: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., duration_s: _Optional[float] = ..., items: _Optional[int] = ..., service_ms_sum: _Optional[float] = ..., cpu_ms_sum: _Optional[float] = ..., queue_ms_sum: _Optional[float] = ..., output_bytes: _Optional[int] = ..., failures: _Optional[int] = ..., restarts: _Optional[int] = ..., memory_bytes: _Optional[int] = ..., service_ms: _Optional[_Union[Sketch, _Mapping]] = ..., queue_ms: _Optional[_Union[Sketch, _Mapping]] = ..., batches: _Optional[int] = ..., dropped_by_cause: _Optional[_Mapping[str, int]] = ...) -> None: ...

@@ -7,10 +7,13 @@ import re
 from collections.abc import Sized
 
 from circinus.errors import InvalidInput, TooLarge, Violation
+from circinus.model.query import INPUT_PATTERN, INPUT_RULE
 
 MAX_NAME_CHARS = 200
 MAX_TEXT_CHARS = 4_000
 MAX_LIST_ITEMS = 10_000
+#: Longest URI of an input.
+MAX_URI_CHARS = 1_000
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:@/+ -]*")
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
@@ -43,6 +46,17 @@ def digest(field: str, value: str) -> str:
     """
     if not _DIGEST.fullmatch(value):
         raise _invalid(field, f"{value[:80]!r} is no digest: it must be sha256: and 64 hex digits")
+    return value
+
+
+def uri(field: str, value: str) -> str:
+    """What a source reads: empty, or a scheme and what it names, such as camera:0 or file:/srv/street.mp4.
+
+    Raises:
+        InvalidInput: it is not.
+    """
+    if value and (len(value) > MAX_URI_CHARS or not re.fullmatch(INPUT_PATTERN, value)):
+        raise _invalid(field, f"{value[:60]!r} is no input: {INPUT_RULE}")
     return value
 
 

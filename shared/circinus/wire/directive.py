@@ -8,12 +8,14 @@ import math
 from circinus.errors import InvalidInput
 from circinus.knobs import set_knobs
 from circinus.model.device import DeviceId, Digest
-from circinus.model.directive import Directive, Generation, Peer, ReplicaSet, Route, SourceSpec, Target
+from circinus.model.directive import Directive, Generation, Peer, ReplicaSet, Route, SourceSpec, StandBy, Target, Use
 from circinus.model.pipeline import OperatorId, PipelineId
+from circinus.model.plan import Interval
 from circinus.model.query import QueryId
 from circinus.v1 import types_pb2
 from circinus.wire import check
-from circinus.wire.knobs import knobs_from_map
+from circinus.wire.knobs import configuration_from_message, configuration_to_message, knobs_from_map
+from circinus.wire.plan import interval_to_message
 
 _MAX_REPLICAS = 1_000
 _SHARE_TOLERANCE = 1e-6
@@ -49,6 +51,18 @@ def _replica_set_to_message(replica_set: ReplicaSet) -> types_pb2.ReplicaSet:
         batch=replica_set.batch,
         hang_ms=replica_set.hang_ms,
         inputs=replica_set.inputs,
+        uses=[
+            types_pb2.Use(
+                query_id=use.query_id,
+                operator_id=use.operator_id,
+                inputs=use.inputs,
+                rate_per_s=use.rate_per_s,
+                weight=use.weight,
+                after_ms=use.after_ms,
+                deadline_ms=use.deadline_ms,
+            )
+            for use in replica_set.uses
+        ],
     )
     set_knobs(message.knobs, replica_set.knobs)
     return message
@@ -60,6 +74,7 @@ def _operator_ids(field: str, values: list[str]) -> tuple[OperatorId, ...]:
 
 
 def _replica_set_from_message(message: types_pb2.ReplicaSet) -> ReplicaSet:
+    check.size("replica_sets.uses", message.uses)
     return ReplicaSet(
         key=check.name("replica_sets.key", message.key),
         query_id=QueryId(check.name("replica_sets.query_id", message.query_id)),
@@ -77,6 +92,32 @@ def _replica_set_from_message(message: types_pb2.ReplicaSet) -> ReplicaSet:
         batch=int(check.number("replica_sets.batch", message.batch, low=1, high=10_000)),
         hang_ms=check.number("replica_sets.hang_ms", message.hang_ms, low=1, high=1e9),
         inputs=_operator_ids("replica_sets.inputs", list(message.inputs)),
+        uses=tuple(_use_from_message(use) for use in message.uses),
+    )
+
+
+def _use_from_message(message: types_pb2.Use) -> Use:
+    field = "replica_sets.uses"
+    return Use(
+        query_id=QueryId(check.name(f"{field}.query_id", message.query_id)),
+        operator_id=OperatorId(check.name(f"{field}.operator_id", message.operator_id)),
+        inputs=_operator_ids(f"{field}.inputs", list(message.inputs)),
+        rate_per_s=check.number(f"{field}.rate_per_s", message.rate_per_s, high=1e9),
+        weight=check.number(f"{field}.weight", message.weight or 1.0, low=1e-6, high=1e6),
+        after_ms=check.number(f"{field}.after_ms", message.after_ms, high=1e9),
+        deadline_ms=check.number(f"{field}.deadline_ms", message.deadline_ms, high=1e9),
+    )
+
+
+def _route_to_message(route: Route) -> types_pb2.Route:
+    return types_pb2.Route(
+        query_id=route.query_id,
+        operator_id=route.operator_id,
+        inputs=route.inputs,
+        targets=[
+            types_pb2.Target(device_id=target.device_id, share_ratio=target.share_ratio) for target in route.targets
+        ],
+        given_by={str(name): str(query_id) for name, query_id in route.given_by.items()},
     )
 
 
@@ -97,6 +138,10 @@ def _route_from_message(message: types_pb2.Route) -> Route:
         operator_id=OperatorId(check.name("routes.operator_id", message.operator_id)),
         inputs=_operator_ids("routes.inputs", list(message.inputs)),
         targets=targets,
+        given_by={
+            OperatorId(check.name("routes.given_by", name)): QueryId(check.name("routes.given_by", query_id))
+            for name, query_id in sorted(message.given_by.items())
+        },
     )
 
 
@@ -115,6 +160,10 @@ def _source_to_message(source: SourceSpec) -> types_pb2.SourceSpec:
         deadline_ms=source.deadline_ms,
         output_operator_ids=source.output_operator_ids,
         clip=source.clip,
+        input=source.input,
+        leader_query_id=source.leader_query_id,
+        weight=source.weight,
+        reference=configuration_to_message(source.reference) if source.reference else None,
     )
 
 
@@ -133,6 +182,48 @@ def _source_from_message(message: types_pb2.SourceSpec) -> SourceSpec:
         deadline_ms=check.number("sources.deadline_ms", message.deadline_ms, high=1e9),
         output_operator_ids=_operator_ids("sources.output_operator_ids", list(message.output_operator_ids)),
         clip=max(1, int(check.number("sources.clip", message.clip, high=1_000))),
+        input=check.uri("sources.input", message.input),
+        leader_query_id=QueryId(check.name("sources.leader_query_id", message.leader_query_id, empty=True)),
+        weight=check.number("sources.weight", message.weight or 1.0, low=1e-6, high=1e6),
+        reference=configuration_from_message(message.reference) if message.HasField("reference") else {},
+    )
+
+
+def _stand_by_to_message(stand_by: StandBy) -> types_pb2.StandBy:
+    return types_pb2.StandBy(
+        query_id=stand_by.query_id,
+        configuration=configuration_to_message(stand_by.configuration),
+        replica_sets=[_replica_set_to_message(replica_set) for replica_set in stand_by.replica_sets],
+        routes=[_route_to_message(route) for route in stand_by.routes],
+        needs_device_ids=stand_by.needs,
+        latency_ms=interval_to_message(stand_by.latency_ms),
+        accuracy_ratio=interval_to_message(stand_by.accuracy_ratio),
+    )
+
+
+def _stand_by_from_message(message: types_pb2.StandBy) -> StandBy:
+    for field, values in (
+        ("stand_bys.replica_sets", message.replica_sets),
+        ("stand_bys.routes", message.routes),
+        ("stand_bys.needs_device_ids", message.needs_device_ids),
+    ):
+        check.size(field, values)
+    return StandBy(
+        query_id=QueryId(check.name("stand_bys.query_id", message.query_id)),
+        configuration=configuration_from_message(message.configuration),
+        replica_sets=tuple(_replica_set_from_message(replica_set) for replica_set in message.replica_sets),
+        routes=tuple(_route_from_message(route) for route in message.routes),
+        needs=tuple(DeviceId(check.name("stand_bys.needs_device_ids", one)) for one in message.needs_device_ids),
+        latency_ms=_interval("stand_bys.latency_ms", message.latency_ms, 1e9),
+        accuracy_ratio=_interval("stand_bys.accuracy_ratio", message.accuracy_ratio, 1.0),
+    )
+
+
+def _interval(field: str, message: types_pb2.Interval, high: float) -> Interval:
+    return Interval(
+        value=check.number(field, message.value, high=high),
+        low=check.number(field, message.low, high=high),
+        high=check.number(field, message.high, high=high),
     )
 
 
@@ -143,20 +234,10 @@ def directive_to_message(directive: Directive) -> types_pb2.Directive:
         epoch=directive.generation.epoch,
         generation=directive.generation.number,
         replica_sets=[_replica_set_to_message(replica_set) for replica_set in directive.replica_sets],
-        routes=[
-            types_pb2.Route(
-                query_id=route.query_id,
-                operator_id=route.operator_id,
-                inputs=route.inputs,
-                targets=[
-                    types_pb2.Target(device_id=target.device_id, share_ratio=target.share_ratio)
-                    for target in route.targets
-                ],
-            )
-            for route in directive.routes
-        ],
+        routes=[_route_to_message(route) for route in directive.routes],
         sources=[_source_to_message(source) for source in directive.sources],
         peers=[types_pb2.Peer(device_id=peer.device_id, address=peer.address) for peer in directive.peers],
+        stand_bys=[_stand_by_to_message(stand_by) for stand_by in directive.stand_bys],
     )
     message.digest = directive_digest(message)
     return message
@@ -174,6 +255,7 @@ def directive_from_message(message: types_pb2.Directive) -> Directive:
         ("routes", message.routes),
         ("sources", message.sources),
         ("peers", message.peers),
+        ("stand_bys", message.stand_bys),
     ):
         check.size(field, values)
     return Directive(
@@ -189,4 +271,5 @@ def directive_from_message(message: types_pb2.Directive) -> Directive:
             )
             for peer in message.peers
         ),
+        stand_bys=tuple(_stand_by_from_message(stand_by) for stand_by in message.stand_bys),
     )

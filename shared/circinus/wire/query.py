@@ -109,6 +109,8 @@ def query_to_message(query: Query) -> types_pb2.Query:
         slo=slo_to_message(query.slo),
         guarantee=_GUARANTEE_TO_MESSAGE[query.guarantee],
         budget=budget_to_message(query.budget),
+        input=query.input,
+        stand_by=query.stand_by,
     )
 
 
@@ -128,4 +130,6 @@ def query_from_message(message: types_pb2.Query) -> Query:
         slo=slo_from_message(message.slo),
         guarantee=_guarantee_from_message(message.guarantee),
         budget=budget_from_message(message.budget),
+        input=check.uri("input", message.input),
+        stand_by=message.stand_by,
     )
