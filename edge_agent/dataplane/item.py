@@ -44,7 +44,10 @@ class Cause(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Input:
-    """One input of one operator for one item. ``deadline_s`` is on this device's monotonic clock."""
+    """One input of one operator for one item, or for one of its ``parts``.
+
+    ``deadline_s`` is on this device's monotonic clock. ``excess``: above the query's planned rate.
+    """
 
     request_id: str
     query_id: QueryId
@@ -53,6 +56,9 @@ class Input:
     input_name: OperatorId
     deadline_s: float | None
     payload: bytes
+    excess: bool = False
+    part: int = 0
+    parts: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +71,9 @@ class Work:
     operator_id: OperatorId
     deadline_s: float | None
     inputs: Mapping[str, bytes]
+    excess: bool = False
+    part: int = 0
+    parts: int = 1
 
     @property
     def size_bytes(self) -> int:

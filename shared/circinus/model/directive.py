@@ -98,7 +98,7 @@ class SourceSpec:
     """A source that a device runs for a query; ``deadline_ms`` 0: no bound. ``clip`` items are scored together.
 
     ``input`` is what it reads (Query.input). With a ``leader_query_id`` its items are that query's, under the same
-    request ids. ``reference`` is the configuration against which a share of live items is scored in idle time.
+    request ids. A share of live items is scored against ``reference`` in idle time; empty: none.
     """
 
     key: str
