@@ -20,7 +20,7 @@ from circinus.model.search import MAX_STEPS, SearchPhase, SearchState, SearchSte
 from cloud_planner.bell import Bell
 from cloud_planner.catalog import Catalog
 from cloud_planner.core.decompose import Choice, Fleet, content_of, impossibility
-from cloud_planner.core.live_search import SearchStepResult, SearchTask, Spent, over_budget
+from cloud_planner.core.live_search import SearchStepResult, SearchTask, Spent, granted, over_budget
 from cloud_planner.core.needs import Circumstances, ProfileNeed, preparing, search_need
 from cloud_planner.core.search_terms import (
     Attempt,
@@ -32,13 +32,15 @@ from cloud_planner.store import SearchRecord, Store
 from cloud_planner.surroundings import Surroundings
 
 _TICK_S = 5.0
+#: A search whose wish is still open may go so long without a step while others' samples of its content come in.
+_STALE_S = 2.0
 
 
 @dataclass(slots=True, kw_only=True)
 class _Search:
     """One query's search. ``task``: what the last step was made from; ``result``: what it found.
 
-    ``idle``: nothing is asked for, and nothing more will be as things stand.
+    ``idle``: nothing is asked for, and nothing more will be as things stand. ``stepped_s``: of the last step.
     """
 
     submitted_at: datetime
@@ -47,6 +49,7 @@ class _Search:
     spent: Spent = field(default_factory=Spent)
     history: tuple[SearchStep, ...] = ()
     task: SearchTask | None = None
+    stepped_s: float = 0.0
     result: SearchStepResult | None = None
     agreement: bool = False
     asks: bool = False
@@ -84,6 +87,7 @@ class Searching:
         self._verifications: tuple[ProfileNeed, ...] = ()
         self._heard = -1
         self._busy = False
+        self._deferred = False
         self._looked = False
 
     async def load(self) -> None:
@@ -102,7 +106,7 @@ class Searching:
     @property
     def up_to_date(self) -> bool:
         """Whether every search took in all that changed, and none waits for anything."""
-        return not self._busy and self._heard >= self._changed.rings
+        return not self._busy and not self._deferred and self._heard >= self._changed.rings
 
     @property
     def looked(self) -> bool:
@@ -153,7 +157,7 @@ class Searching:
     async def run(self) -> None:
         """Steps whenever something changed, for ever."""
         while True:
-            await self._changed.wait(self._heard, _TICK_S)
+            await self._changed.wait(self._heard, _STALE_S if self._deferred else _TICK_S)
             heard = self._changed.rings
             self._busy = True
             try:
@@ -174,6 +178,7 @@ class Searching:
         version = self._profiling.version
         queries = self._catalog.queries
         there = {query.id for query in queries}
+        self._deferred = False
         self._searches = {query_id: search for query_id, search in self._searches.items() if query_id in there}
         self._surroundings.ask_for_environments()
         self._note_charges()
@@ -231,12 +236,23 @@ class Searching:
             policy=self._policy_of(query),
         )
         if search.result is None or _news(search.task, task, key):
-            result = await self._steps.run(task)
-            before = search.result
-            search.task, search.result, search.attempts = task, result, result.attempts
-            await self._note(query, search, before)
+            if self._may_wait(search, task, key):
+                self._deferred = True
+            else:
+                before, search.stepped_s = search.result, self._clock.monotonic_s()
+                result = await self._steps.run(task)
+                search.task, search.result, search.attempts = task, result, result.attempts
+                await self._note(query, search, before)
         wanted = search.result.wanted if search.result is not None else None
         return search_need(fleet, query, wanted, circumstances) if wanted is not None else None
+
+    def _may_wait(self, search: _Search, task: SearchTask, key: TableKey) -> bool:
+        """Whether all that is new are others' samples, while what the search asked for last is still to come."""
+        if search.result is None or search.task is None or search.result.wanted is None:
+            return False
+        stale = self._clock.monotonic_s() - search.stepped_s >= _STALE_S
+        open_still = not granted(search.result.wanted, task.fleet.tables.get(key))
+        return open_still and not stale and _rest(search.task) == _rest(task)
 
     def _hopeless(self, query: Query, fleet: Fleet, circumstances: Circumstances) -> bool:
         """Whether a query without a run to ask for can't be planned, or every class failed: it waits for nobody."""
@@ -343,8 +359,12 @@ def _news(before: SearchTask | None, now: SearchTask, key: TableKey) -> bool:
         return True
     same_table = before.fleet.tables.get(key) is now.fleet.tables.get(key)
     spent = over_budget(now.query, before.spent) != over_budget(now.query, now.spent)
-    rest = (before.fleet.devices, before.query, before.failed, before.policy)
-    return not same_table or spent or rest != (now.fleet.devices, now.query, now.failed, now.policy)
+    return not same_table or spent or _rest(before) != _rest(now)
+
+
+def _rest(task: SearchTask) -> tuple[object, ...]:
+    """What a step goes by beside tables and budgets."""
+    return (task.fleet.devices, task.query, task.failed, task.policy)
 
 
 def _believed_choice(result: SearchStepResult | None) -> str:

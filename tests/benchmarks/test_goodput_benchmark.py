@@ -25,7 +25,8 @@ def bench():
     sys.path.insert(0, str(ROOT / "benchmarks"))
     try:
         named = {name: __import__(f"goodput_{name}") for name in MODULES}
-        yield SimpleNamespace(**named, tables=__import__("search_tables"), pools=__import__("search_queries"))
+        others = {"tables": "search_tables", "pools": "search_queries", "lines": "run_lines"}
+        yield SimpleNamespace(**named, **{name: __import__(module) for name, module in others.items()})
     finally:
         sys.path.remove(str(ROOT / "benchmarks"))
         for name in [name for name in sys.modules if name.startswith(("goodput_", "search_"))]:
@@ -359,11 +360,11 @@ def test_a_report_has_whole_cells_only_and_ends_with_a_line_of_figures(bench, tm
 def test_a_run_goes_on_where_it_stopped_and_a_broken_line_is_none(bench, tmp_path):
     path = tmp_path / "runs.jsonl"
     first, second = lines(bench, {"circinus": 3.0, "vulcan": 4.0})
-    bench.runs.append(path, first)
+    bench.lines.append(path, first)
     with path.open("a") as file:
         file.write(json.dumps(asdict(second))[:40])
     assert list(bench.runs.done(path, "x").values()) == [first]
-    bench.runs.append(path, second)
+    bench.lines.append(path, second)
     assert list(bench.runs.done(path, "x").values()) == [first, second]
     assert bench.runs.done(path, "other code") == {}
 

@@ -20,7 +20,8 @@ def bench():
     """The benchmark's modules by their short names."""
     sys.path.insert(0, str(ROOT / "benchmarks"))
     try:
-        yield SimpleNamespace(**{name: __import__(f"search_{name}") for name in MODULES})
+        named = {name: __import__(f"search_{name}") for name in MODULES}
+        yield SimpleNamespace(**named, lines=__import__("run_lines"))
     finally:
         sys.path.remove(str(ROOT / "benchmarks"))
         for name in [name for name in sys.modules if name.startswith("search_")]:
@@ -145,7 +146,7 @@ def steady(bench, lines):
 def test_a_run_that_is_broken_off_goes_on_to_the_same_lines(bench, job, tmp_path):
     whole, broken = tmp_path / "whole.jsonl", tmp_path / "broken.jsonl"
     for line in bench.runs.work(job, "code"):
-        bench.runs.append(whole, line)
+        bench.lines.append(whole, line)
     first = whole.read_text().splitlines(keepends=True)
     # Broken off in the middle of a line.
     broken.write_text(first[0] + first[1][: len(first[1]) // 2])
@@ -154,14 +155,14 @@ def test_a_run_that_is_broken_off_goes_on_to_the_same_lines(bench, job, tmp_path
     for one in bench.runs.left([job], there):
         assert len(one.runs) == 2
         for line in bench.runs.work(one, "code"):
-            bench.runs.append(broken, line)
+            bench.lines.append(broken, line)
     assert bench.runs.left([job], bench.runs.done(broken, "code")) == []
     assert steady(bench, bench.runs.done(broken, "code")) == steady(bench, bench.runs.done(whole, "code"))
 
 
 def test_lines_of_other_code_do_not_count(bench, job, tmp_path):
     path = tmp_path / "runs.jsonl"
-    bench.runs.append(path, next(iter(bench.runs.work(job, "old"))))
+    bench.lines.append(path, next(iter(bench.runs.work(job, "old"))))
     assert bench.runs.done(path, "new") == {}
     assert len(bench.runs.done(path, None)) == 1
 
