@@ -103,10 +103,6 @@ class Background:
             self._better = (problem, found)
             self._replan.ring()
 
-    async def close(self) -> None:
-        """Ends what plans."""
-        await self._planning.close()
-
 
 def _changed(before: Selection, after: Selection) -> int:
     """How many running plans would change or end."""

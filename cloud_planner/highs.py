@@ -5,6 +5,7 @@ python-mip adds columns one by one, which takes longer than HiGHS does to solve 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -30,9 +31,11 @@ _SEED = 1
 @cache
 def library() -> Any:
     """HiGHS's functions and cffi, or None: it isn't installed."""
+    # It complains where it finds highspy without the C interface, and then looks further.
+    logging.getLogger("mip.highs").setLevel(logging.CRITICAL)
     try:
         import mip.highs
-    except ImportError:
+    except Exception:  # whatever its loader stumbles over, there are other solvers
         return None
     return mip.highs if mip.highs.has_highs else None
 

@@ -9,14 +9,12 @@ C: it is closed off meanwhile.
 from __future__ import annotations
 
 import ctypes
-import logging
 import os
 import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import cache
 from math import inf, isfinite
 
 import mip
@@ -26,6 +24,7 @@ from scipy.optimize import milp as highs
 from scipy.sparse import csr_array
 
 from cloud_planner.core.select.milp import Milp, MilpResult, MilpStatus, Row, Sense, Work
+from cloud_planner.highs import library
 from cloud_planner.solver_check import failed
 
 _SEED = 1
@@ -157,18 +156,6 @@ def _result(model: mip.Model, variables: list[mip.Var], status: mip.Optimization
     return MilpResult(status=MilpStatus.NO_SOLUTION, values=(), objective=0.0, bound=bound)
 
 
-@cache
-def takes_starts() -> bool:
-    """Whether HiGHS is there for python-mip."""
-    # It complains where it finds highspy without the C interface, and then looks further.
-    logging.getLogger("mip.highs").setLevel(logging.CRITICAL)
-    try:
-        import mip.highs
-    except Exception:  # whatever its loader stumbles over, scipy has another HiGHS
-        return False
-    return bool(mip.highs.has_highs)
-
-
 class HighsSolver:
     """Solves with HiGHS; any failure is a result, not an exception. Through scipy (``plain``) it takes no start."""
 
@@ -180,7 +167,7 @@ class HighsSolver:
         if not milp.lower:
             return MilpResult(status=MilpStatus.OPTIMAL, values=(), objective=0.0, bound=0.0)
         with silent():
-            if not self._plain and takes_starts():
+            if not self._plain and library() is not None:
                 found = _solved(milp, replace(work, max_nodes=_highs_nodes(milp, work)), mip.HIGHS)
                 # It may say "unbounded" where it means "infeasible": scipy's tells the two apart.
                 if found.status is not MilpStatus.FAILED:

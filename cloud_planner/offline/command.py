@@ -21,6 +21,7 @@ from cloud_planner.offline.answer import document, number, to_json, to_table, to
 from cloud_planner.offline.assemble import Assembly, assemble
 from cloud_planner.offline.ending import OK, OUTPUTS, UNPLACED, guarded
 from cloud_planner.offline.folder import read_folder
+from cloud_planner.offline.selected import selected
 from cloud_planner.record import Record, dump_record
 
 
@@ -49,19 +50,10 @@ def run(
 
 
 def _plan(folder: Path, report: Path | None, output: str, record: Path | None) -> int:
-    # Solver and numerics take a while to import: bad files are told without them.
     start_s = time.perf_counter()
     assembly = assemble(read_folder(folder))
     loaded_s = time.perf_counter()
-    from cloud_planner.core.select import SelectLimits, select
-    from cloud_planner.core.select.large import Generation
-    from cloud_planner.solver import ThoroughSolver
-    from cloud_planner.solver_pool import warm_pool
-    from cloud_planner.solver_process import warm_solver
-
-    # Large cases go to column generation, whose work is limited by turns and nodes.
-    limits = SelectLimits(generation=Generation(programmes=warm_pool().programmes()))
-    result = select(assembly.problem, warm_solver(ThoroughSolver), limits=limits)
+    result = selected(assembly.problem)
     selected_s = time.perf_counter()
     answer = document(result.selection, assembly)
     formats: dict[str, Callable[[], str]] = {

@@ -14,6 +14,7 @@ from cloud_planner.offline.assemble import Assembly, assemble
 from cloud_planner.offline.ending import OK, UNPLACED, guarded
 from cloud_planner.offline.fields import suggestion
 from cloud_planner.offline.folder import read_folder
+from cloud_planner.offline.selected import selected
 
 #: Queries without a plan whose conflict is told of a whole fleet.
 _MOST_CONFLICTS = 50
@@ -50,27 +51,26 @@ def _explain(folder: Path, query: str | None, output: str) -> int:
 def _query(assembly: Assembly, query: QueryId, output: str) -> int:
     # Solver and numerics take a while to import: bad files are told without them.
     from cloud_planner.core.explain import explain
-    from cloud_planner.core.select import select
     from cloud_planner.offline.explained import explanation_document
     from cloud_planner.solver import ThoroughSolver
+    from cloud_planner.solver_process import warm_solver
 
-    solver = ThoroughSolver()
-    selection = select(assembly.problem, solver).selection
-    found = explain(assembly.problem, selection, query, solver)
+    selection = selected(assembly.problem).selection
+    found = explain(assembly.problem, selection, query, warm_solver(ThoroughSolver))
     _write(output, explanation_document(found, has_accuracy=assembly.has_accuracy[query]), explanation_text)
     return OK if found.plan is not None else UNPLACED
 
 
 def _fleet(assembly: Assembly, output: str) -> int:
     from cloud_planner.core.explain import explain
-    from cloud_planner.core.select import select
     from cloud_planner.core.select.prices import fleet_values
     from cloud_planner.offline.explained import fleet_document
     from cloud_planner.solver import ThoroughSolver
     from cloud_planner.solver_pool import warm_pool
+    from cloud_planner.solver_process import warm_solver
 
-    problem, solver = assembly.problem, ThoroughSolver()
-    selection = select(problem, solver).selection
+    problem, solver = assembly.problem, warm_solver(ThoroughSolver)
+    selection = selected(problem).selection
     told = [explain(problem, selection, each.query_id, solver) for each in selection.unplaced[:_MOST_CONFLICTS]]
     values = fleet_values(problem, warm_pool().masters)
     _write(output, fleet_document(problem, selection, told, values), fleet_text)

@@ -6,18 +6,17 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from circinus.model.pipeline import OperatorId
-from circinus.model.plan import Selection
 from circinus.model.plan_diff import PlanDiff
 from circinus.model.query import QueryId
 from circinus.model.what_if import WhatIf
 from cloud_planner.core.diff import diff
-from cloud_planner.core.problem import Problem
 from cloud_planner.core.what_if import change_problem
 from cloud_planner.core.what_if_devices import Kin
 from cloud_planner.offline.assemble import assemble
 from cloud_planner.offline.audited import earlier_selection
 from cloud_planner.offline.case import Case
 from cloud_planner.offline.folder import read_folder
+from cloud_planner.offline.selected import selected
 
 
 def what_if(folder: Path, changes: Sequence[WhatIf]) -> tuple[tuple[str, ...], PlanDiff]:
@@ -29,7 +28,7 @@ def what_if(folder: Path, changes: Sequence[WhatIf]) -> tuple[tuple[str, ...], P
     case = read_folder(folder)
     problem = assemble(case).problem
     changed = change_problem(problem, changes, kin_of(case))
-    return changed.told, diff(_selected(problem), _selected(changed.problem))
+    return changed.told, diff(selected(problem).selection, selected(changed.problem).selection)
 
 
 def against(folder: Path, file: Path) -> PlanDiff:
@@ -39,16 +38,7 @@ def against(folder: Path, file: Path) -> PlanDiff:
         InvalidInput: the files are wrong.
     """
     assembly = assemble(read_folder(folder, apart_from=file))
-    return diff(earlier_selection(file, assembly), _selected(assembly.problem))
-
-
-def _selected(problem: Problem) -> Selection:
-    # Numerics take a while to import: bad files are told without them.
-    from cloud_planner.core.select import select
-    from cloud_planner.solver import ThoroughSolver
-    from cloud_planner.solver_process import warm_solver
-
-    return select(problem, warm_solver(ThoroughSolver)).selection
+    return diff(earlier_selection(file, assembly), selected(assembly.problem).selection)
 
 
 def kin_of(case: Case) -> Kin:

@@ -18,7 +18,8 @@ from small_problems import exact, machine, option, problems, wires_between
 from cloud_planner.core.problem import Billing, Candidate, Problem, QueryProblem, Slo, Step, Waiting
 from cloud_planner.core.select import Milp, MilpResult, MilpStatus, Work, select
 from cloud_planner.core.select.milp import Row, Sense
-from cloud_planner.solver import CbcSolver, ThoroughSolver, settle, takes_starts
+from cloud_planner.highs import library
+from cloud_planner.solver import CbcSolver, ThoroughSolver, settle
 from cloud_planner.solver import HighsSolver as OwnHighsSolver
 from cloud_planner.solver_check import fault_of
 from cloud_planner.solver_process import ProcessSolver
@@ -172,7 +173,7 @@ def test_every_solver_finds_what_listing_all_points_finds(milp, in_process):
         assert fault_of(milp, result) == ""
 
 
-@pytest.mark.skipif(not takes_starts(), reason="HiGHS is not there for python-mip (the extra highs)")
+@pytest.mark.skipif(library() is None, reason="HiGHS is not there for python-mip (the extra highs)")
 def test_highs_goes_on_from_a_start():
     """With no node to spend it still knows the point that it was given."""
     milp = knapsack()
