@@ -7,7 +7,7 @@ goes on where it was after a crash of the planner or of an agent: it is asked ag
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from math import log
 from typing import Final
@@ -22,6 +22,7 @@ from circinus.model.profile import ProfileTable
 from circinus.model.query import Query
 from circinus.model.search import SearchPhase
 from cloud_planner.core.believed_times import relative_error
+from cloud_planner.core.cost_memo import CostMemo, in_steps
 from cloud_planner.core.decompose import (
     Choice,
     Fleet,
@@ -147,6 +148,7 @@ class StepMemo:
     statistics: StatisticsMemo = field(default_factory=dict)
     models: dict[Digest, KnobModel] = field(default_factory=dict)
     means: dict[tuple[Digest, Digest], tuple[ProfileTable, Array]] = field(default_factory=dict)
+    costs: CostMemo = field(default_factory=CostMemo)
 
 
 def search_step(task: SearchTask, memo: StepMemo | None = None) -> SearchStepResult:
@@ -342,9 +344,20 @@ class _Step:
     def _costs(self, statistics: Mapping[DeviceClass, ClassStatistics], wanted: Sequence[int], ratio: float) -> Array:
         """The least cost of each of these configurations, if times were so many times as long; inf: no plan."""
         choices = tuple(Choice(configuration=self.configurations[at], accuracy=_CERTAIN) for at in wanted)
-        problem = problem_of_choices(self.task.fleet, self.query, choices, statistics, time_ratio=ratio)
-        routes = least_costs(Network.of(problem), problem, problem.queries[0])
-        return np.array([np.inf if route is None else max(route.cost_per_h, _LEAST_COST) for route in routes])
+        problem = problem_of_choices(self.task.fleet, self.query, choices, in_steps(statistics), time_ratio=ratio)
+        query = problem.queries[0]
+        kept = self.memo.costs.of(problem)
+        unknown = [
+            place
+            for place, at in enumerate(wanted)
+            if (known := kept.get((at, ratio))) is None or known[0] != query.candidates[place]
+        ]
+        if unknown:
+            asked = replace(query, candidates=tuple(query.candidates[place] for place in unknown))
+            for place, route in zip(unknown, least_costs(Network.of(problem), problem, asked), strict=True):
+                cost = np.inf if route is None else max(route.cost_per_h, _LEAST_COST)
+                kept[wanted[place], ratio] = (query.candidates[place], cost)
+        return np.array([kept[at, ratio][1] for at in wanted])
 
     def _choices(
         self, prospects: Prospects, answer: Answer, statistics: Mapping[DeviceClass, ClassStatistics]
