@@ -12,7 +12,7 @@ from edge_agent.fingerprint.cgroup import read_limits
 from edge_agent.fingerprint.cpu import CpuFacts, read_cpu
 from edge_agent.fingerprint.disk import read_disk_free_bytes
 from edge_agent.fingerprint.memory import read_memory_bytes
-from edge_agent.fingerprint.nvidia import read_nvidia
+from edge_agent.fingerprint.nvidia import find_nvidia
 
 
 def take_fingerprint(
@@ -22,7 +22,7 @@ def take_fingerprint(
     limits = read_limits()
     cpu = read_cpu(limits)
     # A device that is emulated on this machine doesn't have the machine's accelerators.
-    real = read_nvidia() if config.speed_ratio == 1.0 and not config.accelerators else ()
+    real = find_nvidia() if config.speed_ratio == 1.0 and not config.accelerators else ()
     accelerators = (*real, *config.accelerators)
     return Device(
         id=config.device_id,

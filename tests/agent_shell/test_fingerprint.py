@@ -1,9 +1,5 @@
 from __future__ import annotations
 
-from types import SimpleNamespace
-
-import pytest
-
 from circinus.model.device import Accelerator
 from circinus.wire import device_from_message, device_to_message
 from edge_agent.config import parse_config
@@ -11,7 +7,6 @@ from edge_agent.fingerprint.cgroup import Limits, read_limits
 from edge_agent.fingerprint.cpu import CpuFacts, parse_cpuinfo
 from edge_agent.fingerprint.device import derive_class, slug, take_fingerprint
 from edge_agent.fingerprint.memory import read_memory_bytes
-from edge_agent.fingerprint.nvidia import accelerator_memory_of, read_nvidia
 
 X86 = """processor\t: 0
 cpu family\t: 6
@@ -89,103 +84,6 @@ def test_no_limit_without_cgroups(tmp_path):
 def test_a_path_that_climbs_out_is_not_followed(tmp_path):
     _write(tmp_path, **{"fs/cpu.max": "max 1", "memory.max": "5", "me": "0::/../..\n"})
     assert read_limits(tmp_path / "fs", tmp_path / "me") == Limits()
-
-
-class NvmlError(Exception):
-    pass
-
-
-def _refuse(*_):
-    raise NvmlError("not supported")
-
-
-def fake_nvml(**changes):
-    module = {
-        "nvmlInit": lambda: None,
-        "nvmlShutdown": lambda: None,
-        "nvmlDeviceGetCount": lambda: 1,
-        "nvmlDeviceGetHandleByIndex": lambda index: f"device-{index}",
-        "nvmlDeviceGetName": lambda handle: "NVIDIA L4",
-        "nvmlDeviceGetMemoryInfo": lambda handle: SimpleNamespace(total=24 * 2**30),
-        "nvmlDeviceGetMigMode": _refuse,
-        "nvmlDeviceGetMaxMigDeviceCount": _refuse,
-        "nvmlDeviceGetMigDeviceHandleByIndex": _refuse,
-    }
-    return SimpleNamespace(**{**module, **changes})
-
-
-def test_an_nvidia_device_is_found():
-    (found,) = read_nvidia(fake_nvml())
-    assert (found.kind, found.model, found.memory_bytes, found.slots) == ("cuda", "NVIDIA L4", 24 * 2**30, 1)
-    assert found.provider == "CUDAExecutionProvider"
-    assert not found.emulated
-
-
-@pytest.mark.parametrize(
-    ("changes", "expected"),
-    [
-        ({}, 3 * 2**30),
-        ({"nvmlDeviceGetComputeRunningProcesses": _refuse}, 0),
-        ({"nvmlInit": _refuse}, 0),
-        ({"nvmlDeviceGetHandleByIndex": _refuse}, 0),
-        # In a container NVML tells the host's process ids; some drivers tell no size.
-        ({"nvmlDeviceGetComputeRunningProcesses": lambda handle: [SimpleNamespace(pid=8, usedGpuMemory=5)]}, 0),
-        ({"nvmlDeviceGetComputeRunningProcesses": lambda handle: [SimpleNamespace(pid=7, usedGpuMemory=None)]}, 0),
-    ],
-)
-def test_accelerator_memory_of_a_process_is_told_or_unknown(changes, expected):
-    def running(handle):
-        return [SimpleNamespace(pid=7, usedGpuMemory=3 * 2**30), SimpleNamespace(pid=8, usedGpuMemory=2**30)]
-
-    module = fake_nvml(**{"nvmlDeviceGetComputeRunningProcesses": running, **changes})
-    assert accelerator_memory_of(7, module) == expected
-
-
-def test_no_driver_is_no_accelerator():
-    assert read_nvidia(fake_nvml(nvmlInit=_refuse)) == ()
-
-
-def test_a_jetson_that_supports_next_to_nothing_is_still_found():
-    shy = fake_nvml(nvmlDeviceGetName=_refuse, nvmlDeviceGetMemoryInfo=_refuse, nvmlShutdown=_refuse)
-    (found,) = read_nvidia(shy)
-    assert (found.model, found.memory_bytes) == ("unknown NVIDIA device", 0)
-
-
-@pytest.mark.parametrize("memory", [None, SimpleNamespace(total=0), SimpleNamespace(total=None), SimpleNamespace()])
-def test_memory_that_is_zero_or_untold_is_unknown(memory):
-    (found,) = read_nvidia(fake_nvml(nvmlDeviceGetMemoryInfo=lambda handle: memory))
-    assert found.memory_bytes == 0
-
-
-def test_a_lost_device_is_left_out():
-    def second_only(index):
-        return _refuse() if index == 0 else "device-1"
-
-    assert len(read_nvidia(fake_nvml(nvmlDeviceGetCount=lambda: 2, nvmlDeviceGetHandleByIndex=second_only))) == 1
-
-
-def test_a_count_that_fails_is_none():
-    assert read_nvidia(fake_nvml(nvmlDeviceGetCount=_refuse)) == ()
-
-
-def test_bytes_for_a_name_are_read():
-    (found,) = read_nvidia(fake_nvml(nvmlDeviceGetName=lambda handle: b"Tesla T4"))
-    assert found.model == "Tesla T4"
-
-
-def test_mig_instances_stand_for_the_device():
-    def instance(handle, index):
-        return f"{handle}/{index}" if index < 2 else _refuse()
-
-    found = read_nvidia(
-        fake_nvml(
-            nvmlDeviceGetMigMode=lambda handle: (1, 1),
-            nvmlDeviceGetMaxMigDeviceCount=lambda handle: 7,
-            nvmlDeviceGetMigDeviceHandleByIndex=instance,
-            nvmlDeviceGetName=lambda handle: f"MIG {handle}",
-        )
-    )
-    assert [accelerator.model for accelerator in found] == ["MIG device-0/0", "MIG device-0/1"]
 
 
 CPU = CpuFacts(
