@@ -11,7 +11,7 @@ from circinus.errors import AlreadyExists, InvalidInput, NotFound, TooLarge, Vio
 from circinus.events import event, warning
 from circinus.model.device import DeviceId, Digest
 from circinus.model.pipeline import ContentRef, PipelineId, RegisteredPipeline
-from circinus.model.query import Query, QueryId
+from circinus.model.query import Query, QueryId, input_fault
 from circinus.spec.errors import SpecErrors
 from circinus.spec.pipeline import parse_pipeline
 from cloud_planner.store import PipelineRecord, Store
@@ -154,12 +154,14 @@ class Catalog:
 
         Raises:
             NotFound: its pipeline, content or source device is not known.
-            InvalidInput: its id is no id.
+            InvalidInput: its id is no id, or its pipeline can't have items of its input.
         """
         registered = self._require_pipeline(query.pipeline_id)
         if query.content not in {content.name for content in registered.contents}:
             there = _listed(content.name for content in registered.contents)
             raise NotFound(f"pipeline {query.pipeline_id} has no content {query.content!r}; it has: {there}")
+        if fault := input_fault(query, registered.pipeline):
+            raise InvalidInput(fault, (Violation(field="input", message=fault),))
         if query.source_device_id not in devices:
             raise NotFound(f"there is no device {query.source_device_id!r}; there are: {_listed(devices)}")
         if query.id and not _QUERY_ID.fullmatch(query.id):

@@ -13,11 +13,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from circinus import channel
+from circinus import channel, service_manager
 from circinus.clock import Clock, SystemClock
 from circinus.errors import CircinusError
 from circinus.events import configure, event
 from circinus.v1 import control_pb2_grpc, planner_pb2_grpc
+from cloud_planner.accounts import Accounts
 from cloud_planner.background import Background
 from cloud_planner.bell import Bell
 from cloud_planner.catalog import Catalog
@@ -41,6 +42,7 @@ from cloud_planner.store import BlobStore, SqliteStore
 from cloud_planner.surroundings import Surroundings
 from cloud_planner.telemetry import TelemetryWriter
 from cloud_planner.trials import Trials
+from cloud_planner.watching import Watching
 
 if TYPE_CHECKING:
     import grpc.aio
@@ -115,6 +117,8 @@ async def running(
                 tasks.create_task(overview.loop.run(), name="planning"),
                 tasks.create_task(overview.background.run(), name="background"),
                 tasks.create_task(overview.telemetry.run(), name="telemetry"),
+                tasks.create_task(overview.accounts.run(), name="ledger"),
+                tasks.create_task(overview.watching.run(), name="drift"),
             ]
             try:
                 await server.start()
@@ -170,6 +174,8 @@ async def _assemble(
         policy=settings.search_policy,
     )
     background = Background(thorough, replan)
+    accounts = Accounts(store, clock)
+    watching = Watching(store, catalog, registry, rollout, clock, replan=replan, watched=watched)
     loop = PlanningLoop(
         store,
         catalog,
@@ -182,9 +188,11 @@ async def _assemble(
         changed=replan,
         watched=watched,
         background=background,
+        accounts=accounts,
+        watching=watching,
         times=settings.loop_times,
     )
-    for part in (registry, catalog, rollout, searching, loop):
+    for part in (registry, catalog, rollout, searching, accounts, watching, loop):
         await part.load()
     return Overview(
         store=store,
@@ -195,9 +203,11 @@ async def _assemble(
         searching=searching,
         rollout=rollout,
         loop=loop,
+        accounts=accounts,
+        watching=watching,
         background=background,
         trials=Trials(loop, catalog, searching, rollout, clock),
-        telemetry=TelemetryWriter(store, clock, rollout.epoch),
+        telemetry=TelemetryWriter(store, clock, rollout.epoch, watching.put),
         clock=clock,
         replan=replan,
         watched=watched,
@@ -226,7 +236,12 @@ async def _run(settings: Settings) -> None:
         loop.add_signal_handler(number, stop.set)
     async with running(settings, SystemClock()) as (address, _):
         event("listening_on", address=address, state_dir=settings.state_dir)
-        await stop.wait()
+        async with asyncio.TaskGroup() as group:
+            watchdog = group.create_task(service_manager.feed_watchdog(SystemClock()))
+            service_manager.tell(service_manager.READY)
+            await stop.wait()
+            watchdog.cancel()
+        service_manager.tell(service_manager.STOPPING)
         event("stopping")
     event("stopped")
 

@@ -11,6 +11,7 @@ from circinus.model.directive import Generation
 from circinus.model.pipeline import configuration_key
 from circinus.model.query import Query
 from circinus.v1 import planner_pb2, types_pb2
+from cloud_planner.accounts import Accounts
 from cloud_planner.background import Background
 from cloud_planner.bell import Bell
 from cloud_planner.catalog import Catalog
@@ -22,6 +23,7 @@ from cloud_planner.searching import Searching
 from cloud_planner.store import BlobStore, RolloutPhase, Store
 from cloud_planner.telemetry import TelemetryWriter
 from cloud_planner.trials import Trials
+from cloud_planner.watching import Watching
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +38,8 @@ class Overview:
     searching: Searching
     rollout: Rollout
     loop: PlanningLoop
+    accounts: Accounts
+    watching: Watching
     background: Background
     trials: Trials
     telemetry: TelemetryWriter
@@ -57,7 +61,7 @@ class Overview:
         decision = self.loop.decision
         waiting = {entry.query_id: entry.reason for entry in decision.summary.pending}
         waits = [f"{query.id}: {waiting[query.id]}" for query in self.catalog.queries if query.id in waiting]
-        starting = newest is not None and newest.phase is RolloutPhase.STARTING
+        starting = newest is not None and (newest.phase is RolloutPhase.STARTING or self.rollout.under_way)
         busy = self.profiling.busy or self.searching.asking or waits or starting or self.loop.activity()
         settled = self.searching.up_to_date and self.loop.up_to_date and not busy
         message = self.rollout.waits_for() if starting else "; ".join(waits[:5])

@@ -7,6 +7,7 @@ queries gives the same directives, of which the rollout makes no new generation.
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -19,22 +20,31 @@ from circinus.model.directive import Generation
 from circinus.model.plan import Plan, Selection
 from circinus.model.query import Query, QueryId
 from circinus.v1 import planner_pb2
+from cloud_planner.accounts import Accounts
 from cloud_planner.background import Background
 from cloud_planner.bell import Bell
 from cloud_planner.catalog import Catalog
 from cloud_planner.core.audit_directives import audit_directives
 from cloud_planner.core.decompose import Choice
+from cloud_planner.core.detours import detours_of
 from cloud_planner.core.directives import directives
 from cloud_planner.core.needs import Assessment, verification_needs
-from cloud_planner.core.planning import Draft, PlanResult, Snapshot, draft, told
+from cloud_planner.core.planning import Draft, PlanResult, Snapshot, draft, revised, told
 from cloud_planner.core.problem import Problem
+from cloud_planner.core.references import with_references
+from cloud_planner.core.revisions import NOTHING_REVISED, Revisions, merged
+from cloud_planner.core.shares import shares_of
 from cloud_planner.profiling import Profiling
 from cloud_planner.rollout import Rollout
 from cloud_planner.searching import Searching
 from cloud_planner.solving import ExplainTask, Planning
+from cloud_planner.standing_by import StandingBy
 from cloud_planner.store import Store
 from cloud_planner.surroundings import Surroundings
+from cloud_planner.watching import Watching
 
+#: Problems and their solutions that are kept: the present one, and the one that was found to end a query.
+_KNOWN = 3
 #: The selection of no queries.
 NOTHING = Selection(
     plans=(),
@@ -59,7 +69,7 @@ class LoopTimes:
     ``environment_s``: how long a device may take to say whether it can run an environment.
     """
 
-    debounce_s: float = 0.3
+    debounce_s: float = 0.15
     tick_s: float = 5.0
     environment_s: float = 300.0
 
@@ -90,9 +100,15 @@ class PlanningLoop:
         changed: Bell,
         watched: Bell,
         background: Background | None = None,
+        accounts: Accounts | None = None,
+        watching: Watching | None = None,
         times: LoopTimes | None = None,
     ) -> None:
-        """``background`` looks for better selections than those that hold running queries; None: nothing is held."""
+        """``background`` looks for better selections than those that hold running queries; None: nothing is held.
+
+        ``accounts``: the ledger, where each new generation's promises are booked; None: nowhere. ``watching``: what
+        drifted; None: nothing is looked for.
+        """
         self._store = store
         self._catalog = catalog
         self._profiling = profiling
@@ -104,10 +120,16 @@ class PlanningLoop:
         self._changed = changed
         self._watched = watched
         self._background = background
+        self._accounts = accounts
+        self._watching = watching
+        self._affected: frozenset[QueryId] = frozenset()
+        self._booked: Generation | None = None
         self._times = times if times is not None else LoopTimes()
         self._decision = Decision(summary=planner_pb2.SelectionSummary())
+        self._standing_by = StandingBy()
         self._solved: tuple[Problem, PlanResult] | None = None
-        self._drafted: tuple[Snapshot, Draft] | None = None
+        self._known: deque[tuple[Problem, PlanResult]] = deque(maxlen=_KNOWN)
+        self._drafted: deque[tuple[Snapshot, Draft]] = deque(maxlen=_KNOWN)
         self._heard = -1
         self._planning_now = False
         self._fault = ""
@@ -132,6 +154,11 @@ class PlanningLoop:
     def up_to_date(self) -> bool:
         """Whether the last decision took in all that changed."""
         return not self._planning_now and self._heard >= self._changed.rings
+
+    def forget(self) -> None:
+        """Solves what comes next anew, even if it is what was solved last."""
+        self._known.clear()
+        self._solved = None
 
     def activity(self) -> str:
         """What it does, for people; empty: nothing."""
@@ -173,8 +200,14 @@ class PlanningLoop:
         if not self._searching.looked:
             # After a start: what is served must not be stopped because nobody knows yet why it was chosen.
             return
-        snapshot, made = await self.draft(self._catalog.queries, self._searching.choices())
+        queries_now, choices = self._catalog.queries, self._searching.choices()
+        snapshot, made = await self.draft(queries_now, choices)
         result = await self._solve(made.problem)
+        if ending := self._ending(made.problem, result, snapshot.fleet.revisions):
+            # What was found to be otherwise can't all be carried: whoever it would end keeps what it was promised.
+            kept = snapshot.fleet.revisions.without(ending)
+            snapshot, made = await self.draft(queries_now, choices, revisions=kept)
+            result = await self._solve(made.problem)
         if result.findings:
             raise CircinusError(f"the plan does not pass its audit: {'; '.join(result.findings[:3])}")
         selection = told(snapshot, made, result.selection)
@@ -186,11 +219,24 @@ class PlanningLoop:
         self._decision = Decision(summary=summary, profiling=made.assessment.profiling, pending=made.assessment.pending)
         plans = [plan for plan in selection.plans if plan.query_id in still_there]
         unnumbered = Generation(epoch=self._rollout.epoch, number=0)
-        told_devices = directives(made.fleet, queries, plans, unnumbered)
-        if wrong := audit_directives(replace(selection, plans=tuple(plans)), told_devices, {}):
+        told_devices = directives(made.fleet, queries, plans, unnumbered, shares_of(made.problem, plans))
+        if wrong := audit_directives(replace(selection, plans=tuple(plans)), told_devices, {}, made.problem):
             said = "; ".join(f"{finding.subject}: {finding.message}" for finding in wrong[:3])
             raise CircinusError(f"the directives do not pass their audit: {said}")
-        made_new = await self._rollout.propose(summary, told_devices)
+        detours = detours_of(made.problem, made.fleet, queries)
+        newest = self._rollout.newest
+        told_devices = with_references(told_devices, made.fleet, queries, newest.directives if newest else {})
+        told_devices, states = await self._standing_by.add(made.fleet, queries, selection, plans, told_devices, newest)
+        summary.stand_bys.extend(states)
+        made_new = await self._rollout.propose(summary, told_devices, detours)
+        newest = self._rollout.newest
+        if newest is not None and newest.generation != self._booked and not self._rollout.under_way:
+            self._booked = newest.generation
+            if self._watching is not None:
+                self._watching.planned_with(newest.generation.number, made.fleet.revisions)
+            if self._accounts is not None:
+                ratios = made.fleet.revisions.service_ratio
+                await self._accounts.open(newest.generation, queries, plans, made.problem, ratios)
         if not made_new:
             await self._store.put_decision(summary)
 
@@ -205,12 +251,21 @@ class PlanningLoop:
     async def _solve(self, problem: Problem) -> PlanResult:
         background = self._background
         better = background.better(problem) if background is not None else None
-        if better is None and self._solved is not None and self._solved[0] == problem:
-            return self._solved[1]
+        if better is None and (known := next((one for one in self._known if one[0] == problem), None)) is not None:
+            self._solved = known
+            return known[1]
+        if better is None and (on_the_way := self._on_the_way(problem)) is not None:
+            return on_the_way
         began_s = self._clock.monotonic_s()
-        held = background.policy.held(problem) if background is not None else frozenset[QueryId]()
+        held = self._held(problem)
         result = better if better is not None else await self.plan(problem, held)
+        if better is None and self._affected and _ended(problem, result):
+            # There is no room beside what runs: then everything is selected anew.
+            held = frozenset()
+            result = await self.plan(problem)
+        self._affected = frozenset()
         self._solved = (problem, result)
+        self._known.appendleft(self._solved)
         if background is not None and held and better is None:
             background.consider(problem, result)
         event(
@@ -224,6 +279,28 @@ class PlanningLoop:
             elapsed_s=self._clock.monotonic_s() - began_s,
         )
         return result
+
+    def _on_the_way(self, problem: Problem) -> PlanResult | None:
+        """The last solution, while it is being rolled out in steps: what runs meanwhile is no reason for another."""
+        if self._solved is None or not self._rollout.under_way:
+            return None
+        known, result = self._solved
+        return result if replace(problem, running=known.running) == known else None
+
+    def _held(self, problem: Problem) -> frozenset[QueryId]:
+        """The queries that a decision leaves alone: those that a finding does not bear on, or as the policy says."""
+        running = frozenset(plan.query_id for plan in problem.running)
+        if self._watching is not None:
+            self._affected |= self._watching.take_affected()
+        if self._background is None:
+            return frozenset()
+        affected = self._affected & running
+        return running - affected if affected else self._background.policy.held(problem)
+
+    def _ending(self, problem: Problem, result: PlanResult, revisions: Revisions) -> frozenset[QueryId]:
+        """Running queries that would end while they are planned at more than their stated rates."""
+        ended = _ended(problem, result)
+        return frozenset(revisions.rate_per_s) & running if ended and (running := _running_of(problem)) else frozenset()
 
     async def plan(self, problem: Problem, held: frozenset[QueryId] = frozenset()) -> PlanResult:
         """The audited selection for a problem, whatever is in force; ``held`` queries keep their plans or end."""
@@ -241,10 +318,12 @@ class PlanningLoop:
         queries: Sequence[Query],
         choices: Mapping[QueryId, tuple[Choice, ...]],
         fresh: Collection[QueryId] = (),
+        revisions: Revisions | None = None,
     ) -> tuple[Snapshot, Draft]:
         """The present, with these queries and choices, and what is to be solved of it.
 
         ``fresh``: queries that are not those that the searches know; what was refused them says nothing.
+        ``revisions``: what stands in for stated figures; None: all that was found.
         """
         refusals = {name: why for name, why in self._searching.refusals().items() if name not in fresh}
         pipelines = self._catalog.pipelines
@@ -261,14 +340,31 @@ class PlanningLoop:
             circumstances=self._surroundings.circumstances(self._profiling.failures, refusals),
             running=self._running(),
         )
-        if self._drafted is None or self._drafted[0] != snapshot:
+        snapshot = revised(snapshot, self._revisions() if revisions is None else revisions)
+        known = next((one for one in self._drafted if one[0] == snapshot), None)
+        if known is None:
             # In a thread, so that agents are heard while a large fleet is decomposed.
-            self._drafted = (snapshot, await asyncio.to_thread(draft, snapshot))
-        return self._drafted
+            known = (snapshot, await asyncio.to_thread(draft, snapshot))
+            self._drafted.append(known)
+        return known
+
+    def _revisions(self) -> Revisions:
+        corrected = self._accounts.service_ratio if self._accounts is not None else {}
+        found = self._watching.revisions if self._watching is not None else NOTHING_REVISED
+        return merged(Revisions(service_ratio=corrected), found)
 
     def _running(self) -> tuple[Plan, ...]:
         newest = self._rollout.newest
         return wire.selection_from_message(newest.selection).plans if newest is not None else ()
+
+
+def _running_of(problem: Problem) -> frozenset[QueryId]:
+    return frozenset(plan.query_id for plan in problem.running)
+
+
+def _ended(problem: Problem, result: PlanResult) -> frozenset[QueryId]:
+    """Running queries that a selection would end."""
+    return _running_of(problem) - {plan.query_id for plan in result.selection.plans}
 
 
 def summary_of(selection: Selection, assessment: Assessment) -> planner_pb2.SelectionSummary:

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from types import MappingProxyType
 
 from circinus.clock import Clock
 from circinus.events import event, warning
@@ -24,6 +26,7 @@ from cloud_planner.store import Store
 MAX_WAITING_MESSAGES = 1_000
 #: How often a device's last moment of being seen is written down.
 _NOTE_SEEN_S = 10.0
+_NO_PATIENCE: Mapping[DeviceId, float] = MappingProxyType({})
 
 
 class AgentSession:
@@ -106,16 +109,17 @@ class Registry:
         """The devices whose agents are connected."""
         return frozenset(record.device.id for record in self._records.values() if record.session is not None)
 
-    def alive(self) -> tuple[Device, ...]:
-        """The devices to plan with: connected, or seen not long ago."""
-        return tuple(record.device for record in self.records() if self._is_alive(record))
+    def alive(self, patience_s: Mapping[DeviceId, float] = _NO_PATIENCE) -> tuple[Device, ...]:
+        """The devices to plan with: connected, or seen not long ago (``patience_s``: of these so long ago)."""
+        return tuple(record.device for record in self.records() if self._is_alive(record, patience_s))
 
-    def unseen(self) -> tuple[DeviceRecord, ...]:
+    def unseen(self, patience_s: Mapping[DeviceId, float] = _NO_PATIENCE) -> tuple[DeviceRecord, ...]:
         """The devices that have been out of sight for too long."""
-        return tuple(record for record in self.records() if not self._is_alive(record))
+        return tuple(record for record in self.records() if not self._is_alive(record, patience_s))
 
-    def _is_alive(self, record: DeviceRecord) -> bool:
-        return record.session is not None or self._clock.monotonic_s() - record.seen_s < self._unseen_s
+    def _is_alive(self, record: DeviceRecord, patience_s: Mapping[DeviceId, float]) -> bool:
+        longest_s = max(self._unseen_s, patience_s.get(record.device.id, 0.0))
+        return record.session is not None or self._clock.monotonic_s() - record.seen_s < longest_s
 
     def _ring(self) -> None:
         self._replan.ring()

@@ -6,23 +6,25 @@ is durable before anything of it leaves, and a planner that starts again goes on
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from circinus import wire
-from circinus.channel import MAX_PAYLOAD_BYTES
 from circinus.clock import Clock
-from circinus.errors import Internal, TooLarge
+from circinus.errors import CircinusError, Internal
 from circinus.events import event, warning
 from circinus.model.device import DeviceId
 from circinus.model.directive import Directive, Generation
-from circinus.v1 import control_pb2, planner_pb2, types_pb2
+from circinus.v1 import control_pb2, planner_pb2
 from cloud_planner.bell import Bell
 from cloud_planner.core.audit_directives import audit_generations
 from cloud_planner.core.directives import empty
 from cloud_planner.core.stages import DeviceStage, Progress, Steps, next_steps
+from cloud_planner.core.transition import Detours, capacities, no_detours
 from cloud_planner.registry import AgentSession, DeviceRecord, Registry
 from cloud_planner.store import GenerationRecord, RolloutPhase, Store
+from cloud_planner.way import Target, check_sizes, content, devices_of, is_empty, lingering, next_step, selection_of
 
 _PROGRESS = {
     control_pb2.GENERATION_PHASE_STARTING: Progress.STARTING,
@@ -79,6 +81,9 @@ class Rollout:
         self._times = times if times is not None else RolloutTimes()
         self._epoch = 1
         self._newest: GenerationRecord | None = None
+        self._before: GenerationRecord | None = None
+        self._target: Target | None = None
+        self._making = asyncio.Lock()
         self._leaving: frozenset[DeviceId] = frozenset()
         self._phase_since_s = 0.0
         self._failed_since_s: float | None = None
@@ -93,8 +98,8 @@ class Rollout:
         self._phase_since_s = self._clock.monotonic_s()
         if self._newest is not None and self._newest.phase is not RolloutPhase.SETTLED:
             number = self._newest.generation.number - 1
-            before = await self._store.generation(Generation(epoch=self._epoch, number=number))
-            self._leaving = _involved(before)
+            self._before = await self._store.generation(Generation(epoch=self._epoch, number=number))
+            self._leaving = devices_of(self._before)
 
     @property
     def epoch(self) -> int:
@@ -109,7 +114,17 @@ class Rollout:
     @property
     def settled(self) -> bool:
         """Whether nothing is being rolled out."""
+        return self.over and self._target is None
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing is left of generations before the newest."""
         return self._newest is None or self._newest.phase is RolloutPhase.SETTLED
+
+    @property
+    def under_way(self) -> bool:
+        """Whether the newest generation is only a step to what was proposed."""
+        return self._target is not None
 
     @property
     def must_renumber(self) -> bool:
@@ -138,28 +153,72 @@ class Rollout:
                 del self._excluded[device_id]
         return {device_id: reason for device_id, (reason, _, _) in self._excluded.items()}
 
-    async def propose(self, selection: planner_pb2.SelectionSummary, directives: Sequence[Directive]) -> bool:
+    async def propose(
+        self,
+        selection: planner_pb2.SelectionSummary,
+        directives: Sequence[Directive],
+        detours: Detours = no_detours,
+    ) -> bool:
         """Makes a new generation of these directives, unless they are those in force. Says whether it did.
+
+        Where devices have no room for the old and the new side by side, it is the first of several, of which each
+        fits (core/transition.py); the others follow by themselves. ``detours``: where queries could run for a moment.
 
         Raises:
             TooLarge: a directive does not fit into one message; nothing changes then.
             Internal: a device has passed the new generation already; nothing changes then.
         """
+        async with self._making:
+            return await self._propose(selection, directives, detours)
+
+    async def _propose(
+        self, selection: planner_pb2.SelectionSummary, directives: Sequence[Directive], detours: Detours
+    ) -> bool:
         newest = self._newest
-        wanted = {directive.device_id: _content(wire.directive_to_message(directive)) for directive in directives}
-        _check_sizes(wanted)
+        wanted = {directive.device_id: content(wire.directive_to_message(directive)) for directive in directives}
+        check_sizes(wanted)
         if newest is None and not wanted:
             # Nothing was ever planned here: what agents may hold from elsewhere is not this planner's to stop.
             return False
         self._note_floor()
+        if self._target is not None and self._target.wanted == wanted and not self.must_renumber:
+            return False
         if newest is not None and not self.must_renumber:
             current = {
-                device_id: _content(message)
-                for device_id, message in newest.directives.items()
-                if not _is_empty(message)
+                device_id: content(message) for device_id, message in newest.directives.items() if not is_empty(message)
             }
             if current == wanted:
+                self._target = None
                 return False
+        self._target = Target(selection=selection, directives=tuple(directives), wanted=wanted, detours=detours)
+        return await self._go_on(self._target)
+
+    async def _go_on(self, target: Target) -> bool:
+        """Makes the next generation on the way to a target; says whether it could be made yet."""
+        newest = self._newest
+        step, last = next_step(target, newest, self._before, capacities(self._registry.alive()))
+        if step is None:
+            return False
+        old = newest
+        if newest is not None and newest.phase is RolloutPhase.STARTING:
+            old = self._before
+        made = target.selection if last else selection_of(step, target.selection, old.selection if old else None)
+        for query_id, gap_s in step.paused.items():
+            warning("query_pauses", query=query_id, predicted_s=gap_s)
+        try:
+            await self._make(made, step.directives)
+        except CircinusError:
+            self._target = None
+            raise
+        if last:
+            self._target = None
+        else:
+            # What was decided stands, though it is not in force yet.
+            await self._store.put_decision(target.selection)
+        return True
+
+    async def _make(self, selection: planner_pb2.SelectionSummary, directives: Sequence[Directive]) -> None:
+        newest = self._newest
         number = max(newest.generation.number if newest is not None else 0, self._floor) + 1
         generation = Generation(epoch=self._epoch, number=number)
         numbered = [replace(directive, generation=generation) for directive in directives]
@@ -175,14 +234,15 @@ class Rollout:
         )
         await self._store.put_generation(record)
         # What an unfinished generation left behind has to leave, too.
-        unfinished = self._leaving if not self.settled else frozenset()
-        self._leaving = _involved(newest) | unfinished
+        unfinished = self._leaving if not self.over else frozenset()
+        self._leaving = devices_of(newest) | unfinished
+        if newest is None or newest.phase is not RolloutPhase.STARTING:
+            self._before = newest
         self._newest = record
         self._phase_since_s, self._failed_since_s, self._waits = self._clock.monotonic_s(), None, Steps()
         event("generation_created", generation=number, devices=len(record.directives), plans=len(selection.plans))
         self._changed.ring()
         self._watched.ring()
-        return True
 
     def _accepted(self) -> dict[DeviceId, Generation]:
         """What devices accepted from this planner. Of another epoch they refuse all, which is theirs to say."""
@@ -235,6 +295,26 @@ class Rollout:
             await self._advance(RolloutPhase.SETTLED)
         elif newest.phase is RolloutPhase.STARTING:
             self._give_up_on(steps, now_s, in_phase_s)
+        elif self._target is not None and self.over and self._gone(newest, in_phase_s):
+            async with self._making:
+                # Something else may have been proposed meanwhile.
+                if self._target is not None and self.over:
+                    await self._go_on(self._target)
+            # With the last step the ledger's accounts are opened.
+            self._replan.ring()
+
+    def _gone(self, newest: GenerationRecord, in_phase_s: float) -> bool:
+        """Whether the processes of older generations have ended, so that what comes next has their room."""
+        left = [
+            f"{record.device.id}: {key}"
+            for record in self._registry.records()
+            if record.session is not None
+            for key in lingering(record.status, newest.directives.get(record.device.id))
+        ]
+        if left and in_phase_s >= self._times.drain_s:
+            warning("processes_remain", left="; ".join(left[:5]))
+            return True
+        return not left
 
     def _note_floor(self) -> None:
         """Notes the highest number that an agent has and this planner doesn't know, or has with other content."""
@@ -255,7 +335,7 @@ class Rollout:
         device_id, status, session = record.device.id, record.status, record.session
         active = status.active_generation
         directive = newest.directives.get(device_id)
-        involved = directive is not None and not _is_empty(directive)
+        involved = directive is not None and not is_empty(directive)
         now_s = self._clock.monotonic_s()
         held = session is not None and not involved and now_s - session.joined_s < self._times.hold_s
         return DeviceStage(
@@ -362,31 +442,3 @@ def refusal_text(answer: control_pb2.DirectiveAnswer) -> str:
     )
     said = f"{verdict}: {answer.reason[:1000]}" if answer.reason else verdict
     return f"{_OUTRANKED}: {said}" if outranked else said
-
-
-def _involved(record: GenerationRecord | None) -> frozenset[DeviceId]:
-    if record is None:
-        return frozenset()
-    return frozenset(device_id for device_id, message in record.directives.items() if not _is_empty(message))
-
-
-def _is_empty(message: types_pb2.Directive) -> bool:
-    return not (message.replica_sets or message.routes or message.sources or message.peers)
-
-
-def _check_sizes(contents: Mapping[DeviceId, bytes]) -> None:
-    """A directive that no agent could receive would have it reconnect for ever."""
-    for device_id, content in contents.items():
-        if len(content) > MAX_PAYLOAD_BYTES:
-            raise TooLarge(
-                f"the directive for {device_id} has {len(content):,} bytes; the limit is {MAX_PAYLOAD_BYTES:,}: "
-                "spread its queries over more devices"
-            )
-
-
-def _content(message: types_pb2.Directive) -> bytes:
-    """What a directive says, without which generation says it."""
-    copy = types_pb2.Directive()
-    copy.CopyFrom(message)
-    copy.epoch, copy.generation, copy.digest = 0, 0, ""
-    return copy.SerializeToString(deterministic=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from circinus.clock import Clock
-from circinus.model.device import Device, DeviceId, Digest
+from circinus.model.device import Device, DeviceId, Digest, Tier
 from circinus.model.pipeline import PipelineId, RegisteredPipeline
 from circinus.model.profile import ProfileTable
 from circinus.model.query import QueryId
@@ -16,6 +16,9 @@ from cloud_planner.core.needs import Circumstances, ProfileKey, ProfilePolicy
 from cloud_planner.profiling import TableKey
 from cloud_planner.registry import Registry
 from cloud_planner.rollout import Rollout
+
+#: How long a device that is out of sight is taken to serve by itself, if its queries allow that.
+SELF_RELIANT_S = 3600.0
 
 
 class Surroundings:
@@ -52,7 +55,7 @@ class Surroundings:
     def devices(self) -> tuple[Device, ...]:
         """The devices that can be planned with."""
         excluded = self._rollout.excluded()
-        return tuple(device for device in self._registry.alive() if device.id not in excluded)
+        return tuple(device for device in self._registry.alive(self._patience_s()) if device.id not in excluded)
 
     def core_prices_per_h(self) -> dict[DeviceId, float]:
         """What an hour of a core costs on each device."""
@@ -70,10 +73,21 @@ class Surroundings:
             policy=self._policy,
         )
 
+    def _patience_s(self) -> dict[DeviceId, float]:
+        """Devices that serve by themselves while they are out of sight, and for how long that is believed of them.
+
+        Nobody would be helped if what they share with others were planned anew: their queries can be served nowhere
+        else, and they come back with them. With the source of such a query its whole site may be cut off.
+        """
+        by_themselves = {query.source_device_id for query in self._catalog.queries if query.stand_by}
+        away = [record.device for record in self._registry.records() if record.session is None]
+        sites = {device.site for device in away if device.id in by_themselves}
+        return {device.id: SELF_RELIANT_S for device in away if device.site in sites and device.tier is Tier.EDGE}
+
     def _absent(self) -> dict[DeviceId, str]:
         absent = {
             record.device.id: f"it was last seen at {record.last_seen_at:%Y-%m-%d %H:%M:%S} UTC"
-            for record in self._registry.unseen()
+            for record in self._registry.unseen(self._patience_s())
         }
         return {**absent, **self._rollout.excluded()}
 

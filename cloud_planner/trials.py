@@ -9,6 +9,7 @@ from typing import Any
 from circinus import wire
 from circinus.clock import Clock
 from circinus.errors import CircinusError, NotFound
+from circinus.model.directive import Generation
 from circinus.model.plan import Selection, UnplacedQuery
 from circinus.model.plan_diff import PlanDiff
 from circinus.model.query import Query, QueryId
@@ -17,7 +18,9 @@ from circinus.v1 import planner_pb2
 from cloud_planner.catalog import Catalog
 from cloud_planner.core.decompose import Fleet
 from cloud_planner.core.diff import diff
-from cloud_planner.core.planning import told
+from cloud_planner.core.directives import directives
+from cloud_planner.core.planning import Draft, told
+from cloud_planner.core.shares import shares_of
 from cloud_planner.core.what_if import change_problem, change_queries, concerns_queries
 from cloud_planner.core.what_if_devices import Kin
 from cloud_planner.planning_loop import NOTHING, PlanningLoop, summary_of
@@ -25,6 +28,7 @@ from cloud_planner.record import Record
 from cloud_planner.rollout import Rollout
 from cloud_planner.searching import Searching
 from cloud_planner.solving import ExplainTask
+from cloud_planner.standing_by import StandingBy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +49,7 @@ class Trials:
         self._catalog = catalog
         self._searching = searching
         self._rollout = rollout
+        self._standing_by = StandingBy()
         self._clock = clock
 
     async def dry_run(self, extra: Sequence[Query]) -> DryRun:
@@ -92,7 +97,20 @@ class Trials:
         result = await self._loop.plan(changed.problem)
         if result.findings:
             raise CircinusError(f"the plan does not pass its audit: {'; '.join(result.findings[:3])}")
-        return summary_of(told(snapshot, made, result.selection), made.assessment), changed.told
+        summary = summary_of(told(snapshot, made, result.selection), made.assessment)
+        if not changes:
+            summary.stand_bys.extend(await self._stand_bys(made, result.selection))
+        return summary, changed.told
+
+    async def _stand_bys(self, made: Draft, selection: Selection) -> list[planner_pb2.StandByState]:
+        """The stand-bys beside a selection."""
+        queries, plans = made.assessment.plannable, selection.plans
+        if not any(query.stand_by for query in queries):
+            return []
+        unnumbered = Generation(epoch=self._rollout.epoch, number=0)
+        alone = directives(made.fleet, queries, plans, unnumbered, shares_of(made.problem, plans))
+        _, found = await self._standing_by.add(made.fleet, queries, selection, plans, alone, self._rollout.newest)
+        return found
 
     async def explain(self, query_id: QueryId) -> dict[str, Any]:
         """Why a query has the plan of the last decision, or none, as the document of docs/explain.md.

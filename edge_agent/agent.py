@@ -17,6 +17,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+from circinus import service_manager
 from circinus.channel import check_loopback
 from circinus.clock import Clock
 from circinus.errors import (
@@ -47,7 +48,8 @@ from edge_agent.outbox import Outbox
 from edge_agent.profiler import Profiler
 from edge_agent.serving_port import Serving, ServingFactory
 
-_WINDOW_S = 2.0
+#: A step of a rate is to be answered within 10 s: two windows, a selection, and processes that start.
+_WINDOW_S = 1.0
 _GRACE_S = 5.0
 _BOOT_READY_S = 30.0
 _PREFETCH_TIMEOUT_S = 120.0
@@ -131,6 +133,8 @@ class Agent:
             providers=tuple(dict.fromkeys(providers)),
             clock=self._clock,
             on_change=self._on_change,
+            ingress=config.ingress,
+            access=config.access,
         )
         profiler = self._profiler = Profiler(
             blobs=self._blobs,
@@ -142,14 +146,15 @@ class Agent:
             tell=self._link.tell,
         )
         try:
-            data_address = await serving.start(config.data_listen)
+            listens_on = await serving.start(config.data_listen)
+            data_address = config.data_advertise or listens_on
             self._device = replace(device, data_address=data_address)
             event("agent_started", device=config.device_id, device_class=device.device_class, data_address=data_address)
             await self._run_tasks(stop, serving, profiler)
         finally:
             await serving.stop(_GRACE_S)
             # The last windows, written down for the next start.
-            await self._outbox.put(*serving.take_windows())
+            await self._outbox.put(*serving.take_windows(), serving.take_episodes())
 
     async def _run_tasks(self, stop: asyncio.Event, serving: Serving, profiler: Profiler) -> None:
         work: tuple[Coroutine[Any, Any, None], ...] = (
@@ -159,10 +164,13 @@ class Agent:
             self._report(),
             self._measure(serving),
             profiler.run(),
+            service_manager.feed_watchdog(self._clock),
         )
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(step) for step in work]
+            service_manager.tell(service_manager.READY)
             await stop.wait()
+            service_manager.tell(service_manager.STOPPING)
             event("agent_stopping", device=self._config.device_id)
             for task in tasks:
                 task.cancel()
@@ -293,7 +301,9 @@ class Agent:
     async def _until_ready(self, serving: Serving, generation: Generation) -> None:
         try:
             async with asyncio.timeout(_BOOT_READY_S):
-                while (status := serving.status()).newest != generation or str(status.phase) == "starting":
+                while (status := serving.status()).newest != generation or (
+                    str(status.phase) == "starting" and not status.self_reliant
+                ):
                     self._changed.clear()
                     await self._changed.wait()
         except TimeoutError:
@@ -353,8 +363,9 @@ class Agent:
         while True:
             await self._clock.sleep(_WINDOW_S)
             queries, operators = serving.take_windows()
-            if queries or operators:
-                await self._outbox.put(queries, operators)
+            episodes = serving.take_episodes()
+            if queries or operators or episodes:
+                await self._outbox.put(queries, operators, episodes)
                 self._link.wake()
 
     async def _prepare(self) -> None:

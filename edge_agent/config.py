@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 import tomllib
 from collections.abc import Mapping
@@ -12,6 +13,7 @@ from typing import Any
 
 from circinus.errors import InvalidInput, Violation
 from circinus.model.device import Accelerator, DeviceClass, DeviceId, Link, SiteId, Tier
+from edge_agent.feeds.access import NOTHING, Access
 
 _ID = re.compile(r"[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?")
 _ADDRESS = re.compile(r"[^\s:]+:\d{1,5}|\[[0-9a-f:]+\]:\d{1,5}")
@@ -20,14 +22,18 @@ _MAX_FILE_BYTES = 256 * 1024
 _MAX_LINKS = 1_000
 _MAX_ACCELERATORS = 64
 _BIT_PER_MBIT = 1_000_000
+#: Of folders and cameras, each.
+_MAX_OPENED = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AgentConfig:
     """What a person says of a box; whatever is None is measured.
 
-    ``data_listen`` empty: the data plane only dials. ``speed_ratio`` below 1 makes the device emulated.
-    ``wheels``: a folder of wheels that environments are built from, without an index.
+    ``data_listen`` empty: the data plane only dials. ``data_advertise``: where peers reach it, if not there (a relay).
+    ``speed_ratio`` below 1 makes the device emulated.
+    ``wheels``: a folder of wheels that environments are built from, without an index. ``ingress`` is where callers and
+    subscribers dial; empty: nowhere. ``access`` is what queries may open; by default nothing.
     """
 
     device_id: DeviceId
@@ -36,6 +42,7 @@ class AgentConfig:
     tier: Tier
     site: SiteId
     data_listen: str = "127.0.0.1:0"
+    data_advertise: str = ""
     price_per_h: float = 0.0
     device_class: DeviceClass | None = None
     cores: float | None = None
@@ -45,6 +52,8 @@ class AgentConfig:
     accelerators: tuple[Accelerator, ...] = ()
     wheels: Path | None = None
     build_environments: bool = True
+    ingress: str = ""
+    access: Access = NOTHING
 
 
 def load_config(path: Path) -> AgentConfig:
@@ -131,6 +140,16 @@ class _Table:
             return default
         return value
 
+    def texts(self, key: str, limit: int) -> tuple[str, ...]:
+        value = self._take(key, [], False)
+        if not isinstance(value, list) or not all(isinstance(entry, str) and entry for entry in value):
+            self.wrong(key, f"is {value!r}; it must be a list of texts in quotes")
+            return ()
+        if len(value) > limit:
+            self.wrong(key, f"has {len(value)} entries; at most {limit} are allowed")
+            return ()
+        return tuple(value)
+
     def flag(self, key: str, default: bool) -> bool:
         value = self._take(key, default, False)
         if not isinstance(value, bool):
@@ -173,6 +192,7 @@ def _config(top: _Table, folder: Path) -> AgentConfig | None:
         top.wrong("tier", f"is {tier!r}; it must be one of {', '.join(Tier)}")
     site = top.text("site", "default", pattern=_ID)
     data_listen = _address(top, "data_listen", "127.0.0.1:0", empty=True)
+    data_advertise = _address(top, "data_advertise", "", empty=True)
     price_per_h = top.number("price_per_h", 0.0, low=0.0, high=1e6)
     device_class = top.text("device_class", pattern=_CLASS)
     cores = top.number("cores", 1.0, low=0.0, high=4096.0, above=True) if top.has("cores") else None
@@ -186,6 +206,8 @@ def _config(top: _Table, folder: Path) -> AgentConfig | None:
     if wheels and not (folder / wheels).is_dir():
         top.wrong("wheels", f"is {wheels!r}; there is no such folder")
     build_environments = top.flag("build_environments", True)
+    ingress = _address(top, "ingress", "", empty=True)
+    access = _access(top, folder)
     top.end()
     if top.violations:
         return None
@@ -196,6 +218,7 @@ def _config(top: _Table, folder: Path) -> AgentConfig | None:
         tier=Tier(tier),
         site=SiteId(site),
         data_listen=data_listen,
+        data_advertise=data_advertise,
         price_per_h=price_per_h,
         device_class=DeviceClass(device_class) if device_class else None,
         cores=cores,
@@ -205,13 +228,35 @@ def _config(top: _Table, folder: Path) -> AgentConfig | None:
         accelerators=accelerators,
         wheels=folder / wheels if wheels else None,
         build_environments=build_environments,
+        ingress=ingress,
+        access=access,
     )
+
+
+def _access(top: _Table, folder: Path) -> Access:
+    feeds, sinks = top.table("feeds"), top.table("sinks")
+    access = Access(
+        folders=_folders(feeds, folder),
+        cameras=feeds.texts("cameras", _MAX_OPENED),
+        sink_folders=_folders(sinks, folder),
+    )
+    feeds.end()
+    sinks.end()
+    return access
+
+
+def _folders(table: _Table, folder: Path) -> tuple[str, ...]:
+    """Absolute paths. They need not be there yet: a disk may be mounted later."""
+    found = tuple(os.path.normpath(folder.absolute() / entry) for entry in table.texts("folders", _MAX_OPENED))
+    if "/" in found:
+        table.wrong("folders", "has /, which is everything; name the folders that queries may use")
+    return found
 
 
 def _address(top: _Table, key: str, default: str, *, empty: bool = False) -> str:
     address = top.text(key, default)
     if not _ADDRESS.fullmatch(address) and not (empty and not address):
-        top.wrong(key, f"is {address!r}; it must be HOST:PORT, such as {default}")
+        top.wrong(key, f"is {address!r}; it must be HOST:PORT, such as {default or '127.0.0.1:7410'}")
     return address
 
 

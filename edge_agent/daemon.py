@@ -27,6 +27,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         config = load_config(options.config)
         if options.command == "fingerprint":
             return _fingerprint(config)
+        if options.command == "check":
+            return _check(config, options.output)
         configure(options.log_level, name=config.device_id)
         asyncio.run(_run(config))
     except InvalidInput as error:
@@ -45,13 +47,35 @@ def _parser() -> argparse.ArgumentParser:
     for name, text in (
         ("run", "serve what the planner says, until SIGTERM"),
         ("fingerprint", "print what this device is, as JSON"),
+        ("check", "find what would keep the agent from working here, with its cure"),
     ):
         command = commands.add_parser(name, help=text, description=text)
         command.add_argument("--config", type=Path, required=True, metavar="FILE", help="the agent's TOML file")
         command.add_argument(
             "--log-level", default="INFO", choices=("DEBUG", "INFO", "WARNING", "ERROR"), help="least event level"
         )
+        if name == "check":
+            command.add_argument("-o", "--output", default="table", choices=("table", "json"), help="how it is printed")
     return parser
+
+
+def _check(config: AgentConfig, output: str) -> int:
+    from dataclasses import asdict
+
+    from circinus.model.diagnosis import Grade
+    from edge_agent.diagnose import diagnose
+
+    # What checks find is printed; events beside it would only repeat it.
+    configure("CRITICAL", name=config.device_id)
+    found = diagnose(config)
+    if output == "json":
+        print(json.dumps([asdict(one) for one in found], indent=2))
+    else:
+        for one in found:
+            print(
+                f"{one.grade.upper():8} {one.subject:14} {one.said}" + (f"\n{'':24}-> {one.cure}" if one.cure else "")
+            )
+    return _EXIT_ERROR if any(one.grade is Grade.FAILED for one in found) else 0
 
 
 def _fingerprint(config: AgentConfig) -> int:

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     # Only the agent runs asyncio; its processes stay smaller without it.
     import asyncio
 
-#: Largest message: a batch of several payloads at their limit.
-MAX_FRAME_BYTES = 64 * 1024 * 1024
+#: Largest message: the inputs of a join, each at a payload's limit, where there is no room in shared memory.
+MAX_FRAME_BYTES = 192 * 1024 * 1024
 
 _HEADER = struct.Struct(">I")
 

@@ -20,13 +20,49 @@ from typing import IO, Any
 from circinus.operator import KnobValue
 from circinus.v1 import types_pb2, worker_pb2
 from edge_agent.framing import read_frame, write_frame
+from edge_agent.local_payloads import Incoming, Outgoing
+from edge_agent.memory_files import FileSocket
 
 _PR_SET_PDEATHSIG = 1
 #: Longest text about an error that goes to the agent.
 MAX_ERROR_CHARS = 500
 
 
-def run_process(serve: Callable[[worker_pb2.WorkerConfig, socket.socket], None]) -> int:
+class AgentLink:
+    """A process's connection to its agent: messages, and the files of shared memory that come and go with them."""
+
+    def __init__(self, connection: socket.socket, files: FileSocket | None = None) -> None:
+        self._connection = connection
+        self._files = files
+        #: What came with the last request.
+        self.incoming = Incoming()
+
+    def fileno(self) -> int:
+        """For select: readable when a request waits."""
+        return self._connection.fileno()
+
+    def receive(self) -> worker_pb2.WorkerRequest:
+        """Waits for the agent's next request."""
+        self.incoming.close()
+        request = worker_pb2.WorkerRequest.FromString(read_frame(self._connection))
+        if request.files:
+            if self._files is None:
+                raise ValueError("files were announced, but this process has no socket for them")
+            self.incoming = Incoming(self._files.receive(request.files))
+        return request
+
+    def send(self, reply: worker_pb2.WorkerReply, outgoing: Outgoing | None = None) -> None:
+        """Sends a reply, and closes the files that go with it."""
+        if outgoing is not None and outgoing.files:
+            if self._files is None:
+                raise ValueError("this process has no socket for files")
+            reply.files = len(outgoing.files)
+            self._files.send(outgoing.files)
+            outgoing.close()
+        write_frame(self._connection, reply.SerializeToString())
+
+
+def run_process(serve: Callable[[worker_pb2.WorkerConfig, AgentLink], None]) -> int:
     """Reads the configuration that the command line names, connects to the agent and serves until it says stop.
 
     Returns the exit code. A failure to start is told to the agent, in a word, and to standard error, in full.
@@ -38,8 +74,9 @@ def run_process(serve: Callable[[worker_pb2.WorkerConfig, socket.socket], None])
     sys.path.insert(0, config.bundle_path)
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
         connection.connect(config.socket_path)
+        files = _file_socket(config.files_fd) if config.files_fd else None
         try:
-            serve(config, connection)
+            serve(config, AgentLink(connection, files))
         except (EOFError, ConnectionError):
             return 0  # the agent is gone or let go of us: nobody is left to serve
         except Exception as error:
@@ -49,6 +86,11 @@ def run_process(serve: Callable[[worker_pb2.WorkerConfig, socket.socket], None])
                 write_frame(connection, reply.SerializeToString())
             return 1
     return 0
+
+
+def _file_socket(inherited: int) -> FileSocket:
+    os.set_inheritable(inherited, False)  # not for what the operator starts
+    return FileSocket(socket.socket(fileno=inherited))
 
 
 def die_with_parent() -> None:
@@ -84,20 +126,10 @@ def knob_values(messages: Mapping[str, types_pb2.KnobValue]) -> dict[str, KnobVa
     return values
 
 
-def read_request(connection: socket.socket) -> worker_pb2.WorkerRequest:
-    """Waits for the agent's next request."""
-    return worker_pb2.WorkerRequest.FromString(read_frame(connection))
-
-
-def send_ready(connection: socket.socket) -> None:
+def send_ready(link: AgentLink) -> None:
     """Tells the agent that the process can serve."""
     ready = worker_pb2.WorkerReady(pid=os.getpid(), memory_bytes=resident_bytes())
-    send(connection, worker_pb2.WorkerReply(ready=ready))
-
-
-def send(connection: socket.socket, reply: worker_pb2.WorkerReply) -> None:
-    """Sends one reply."""
-    write_frame(connection, reply.SerializeToString())
+    link.send(worker_pb2.WorkerReply(ready=ready))
 
 
 def resident_bytes() -> int:

@@ -85,22 +85,29 @@ def _name(generation: Generation) -> str:
 def check_fits(directive: Directive, device: Device) -> None:
     """Whether the device has the cores, memory and accelerators that a directive asks for.
 
+    A stand-by uses the cores of its query's own operators, which do nothing while it serves.
+
     Raises:
         NotRunnable: it has not.
     """
     cores = math.fsum(entry.replicas * entry.cores for entry in directive.replica_sets)
+    for stand_by in directive.stand_bys:
+        own = [one for one in directive.replica_sets if {use.query_id for use in one.served} == {stand_by.query_id}]
+        wanted = math.fsum(one.replicas * one.cores for one in stand_by.replica_sets)
+        cores += max(0.0, wanted - math.fsum(one.replicas * one.cores for one in own))
     if cores > device.cores + _CORE_TOLERANCE:
         raise NotRunnable(f"the directive asks for {cores:g} cores; {device.id} has {device.cores:g}")
-    memory_bytes = sum(entry.replicas * entry.memory_bytes for entry in directive.replica_sets)
+    everything = directive.all_replica_sets
+    memory_bytes = sum(entry.replicas * entry.memory_bytes for entry in everything)
     if memory_bytes > device.memory_bytes:
         raise NotRunnable(
             f"the directive asks for {memory_bytes} bytes of memory; {device.id} has {device.memory_bytes}"
         )
-    slots = sum(entry.replicas * entry.accelerator_slots for entry in directive.replica_sets)
+    slots = sum(entry.replicas * entry.accelerator_slots for entry in everything)
     slots_here = sum(accelerator.slots for accelerator in device.accelerators)
     if slots > slots_here:
         raise NotRunnable(f"the directive asks for {slots} accelerator slots; {device.id} has {slots_here}")
-    accelerator_bytes = sum(entry.replicas * entry.accelerator_memory_bytes for entry in directive.replica_sets)
+    accelerator_bytes = sum(entry.replicas * entry.accelerator_memory_bytes for entry in everything)
     accelerator_bytes_here = sum(accelerator.memory_bytes for accelerator in device.accelerators)
     unknown = any(accelerator.memory_bytes == 0 for accelerator in device.accelerators)
     if accelerator_bytes > accelerator_bytes_here and not unknown:
@@ -112,11 +119,11 @@ def check_fits(directive: Directive, device: Device) -> None:
 
 def environments_of(directive: Directive) -> frozenset[Digest]:
     """The environments that a directive's processes run in."""
-    replicas = frozenset(entry.environment_digest for entry in directive.replica_sets)
+    replicas = frozenset(entry.environment_digest for entry in directive.all_replica_sets)
     return replicas.union(entry.environment_digest for entry in directive.sources)
 
 
 def bundles_of(directive: Directive) -> frozenset[Digest]:
     """The bundles that a directive's processes load."""
-    replicas = frozenset(entry.bundle_digest for entry in directive.replica_sets)
+    replicas = frozenset(entry.bundle_digest for entry in directive.all_replica_sets)
     return replicas.union(entry.bundle_digest for entry in directive.sources)

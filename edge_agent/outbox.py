@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -62,9 +63,17 @@ class Outbox:
             raise RuntimeError("the outbox is not open")
         return self._connection
 
-    async def put(self, queries: list[types_pb2.QueryWindow], operators: list[types_pb2.OperatorWindow]) -> None:
-        """Adds windows, in as many messages as their size asks for."""
-        for message in split(queries, operators):
+    async def put(
+        self,
+        queries: list[types_pb2.QueryWindow],
+        operators: list[types_pb2.OperatorWindow],
+        episodes: Sequence[control_pb2.StandByEpisode] = (),
+    ) -> None:
+        """Adds windows and episodes, in as many messages as their size asks for."""
+        messages = split(queries, operators)
+        if episodes:
+            messages.append(control_pb2.Telemetry(stand_bys=episodes))
+        for message in messages:
             await self._database.execute("INSERT INTO telemetry (body) VALUES (?)", (message.SerializeToString(),))
         cursor = await self._database.execute(
             "DELETE FROM telemetry WHERE sequence IN (SELECT sequence FROM telemetry ORDER BY sequence "

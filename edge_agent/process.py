@@ -7,6 +7,7 @@ import contextlib
 import os
 import signal
 from asyncio.subprocess import Process
+from collections.abc import Sequence
 
 from google.protobuf.message import DecodeError
 
@@ -14,11 +15,14 @@ from circinus.errors import NotRunnable, TimedOut
 from circinus.v1 import worker_pb2
 from edge_agent.cgroups import Group
 from edge_agent.framing import header_of, receive_frame
+from edge_agent.memory_files import FileSocket, close_files
 
 _LAST_WORDS_BYTES = 4096
 #: How long a killed process may take to be gone (the kernel may be writing for it).
 _REAP_S = 5.0
 _LAST_WORDS_CHARS = 400
+#: Files of shared memory that may come with one reply.
+_MAX_FILES = 1024
 
 
 class ProcessDied(NotRunnable):
@@ -73,13 +77,14 @@ class LastWords:
 class ServingProcess:
     """A started process. One request at a time; ``gone`` is done when the process has ended."""
 
-    def __init__(self, process: Process, last_words: LastWords) -> None:
+    def __init__(self, process: Process, last_words: LastWords, files: FileSocket | None = None) -> None:
         self.pid = process.pid
         self.gone: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.memory_bytes = 0
         self.group: Group | None = None
         self._process = process
         self._last_words = last_words
+        self._files = files
         self._reader: asyncio.StreamReader | None = None
         self._writer: asyncio.StreamWriter | None = None
         self._lock = asyncio.Lock()
@@ -101,8 +106,26 @@ class ServingProcess:
         self.memory_bytes = reply.ready.memory_bytes
         return reply.ready
 
+    @property
+    def takes_files(self) -> bool:
+        """Whether shared memory can be passed to it and from it."""
+        return self._files is not None
+
     async def call(self, request: worker_pb2.WorkerRequest, timeout_s: float) -> worker_pb2.WorkerReply:
-        """Sends a request and waits for its reply. A process that fails or hangs is killed.
+        """Sends a request and waits for its reply; both go without files. A process that fails or hangs is killed.
+
+        Raises:
+            ProcessDied: it ended, or broke the protocol.
+            ProcessHung: no reply within so many seconds.
+        """
+        reply, files = await self.call_with_files(request, timeout_s, ())
+        close_files(files)
+        return reply
+
+    async def call_with_files(
+        self, request: worker_pb2.WorkerRequest, timeout_s: float, files: Sequence[int]
+    ) -> tuple[worker_pb2.WorkerReply, list[int]]:
+        """Like ``call``, with files of shared memory; whoever calls closes those that it gave and those that came.
 
         Raises:
             ProcessDied: it ended, or broke the protocol.
@@ -111,8 +134,10 @@ class ServingProcess:
         async with self._lock:
             try:
                 async with asyncio.timeout(timeout_s):
+                    self._send_files(request, files)
                     await self._send(request)
                     reply = await self._receive()
+                came = self._receive_files(reply)
             except TimeoutError:
                 self.kill()
                 raise ProcessHung(f"no reply within {timeout_s:g} s; the process was killed") from None
@@ -122,8 +147,9 @@ class ServingProcess:
                 raise
         if reply.WhichOneof("message") == "failed":
             self.kill()
+            close_files(came)
             raise ProcessDied(reply.failed.reason)
-        return reply
+        return reply, came
 
     def last_words(self) -> str:
         """The end of what it printed."""
@@ -153,6 +179,8 @@ class ServingProcess:
             finally:
                 if self._writer is not None:
                     self._writer.close()
+                if self._files is not None:
+                    self._files.close()
                 self._last_words.close()
                 if self.group is not None:
                     self.group.remove()
@@ -167,6 +195,28 @@ class ServingProcess:
             await asyncio.wait((self._watching,), timeout=_REAP_S)
         if cancelled is not None:
             raise cancelled
+
+    def _send_files(self, request: worker_pb2.WorkerRequest, files: Sequence[int]) -> None:
+        if not files:
+            return
+        if self._files is None:
+            raise ProcessDied("the process has no socket for files")
+        request.files = len(files)
+        try:
+            self._files.send(files)
+        except OSError as error:
+            raise ProcessDied(f"can't pass shared memory to the process: {error}") from error
+
+    def _receive_files(self, reply: worker_pb2.WorkerReply) -> list[int]:
+        """What the reply speaks of was sent before it, so it is there."""
+        if not reply.files:
+            return []
+        if self._files is None or reply.files > _MAX_FILES:
+            raise ProcessDied(f"the process broke the protocol: {reply.files} files were announced")
+        try:
+            return self._files.receive(reply.files)
+        except (EOFError, OSError, ValueError) as error:
+            raise ProcessDied(f"the process broke the protocol: {error}") from error
 
     async def _send(self, request: worker_pb2.WorkerRequest) -> None:
         if self._writer is None:

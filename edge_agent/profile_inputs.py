@@ -21,6 +21,7 @@ class Step:
     stateful: bool
     hang_ms: float
     fan_out: str = ""
+    each: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +48,7 @@ def read_pipeline(bundle: Path) -> ProfiledPipeline:
             stateful=str(entry.get("state", "none")) != "none",
             hang_ms=float(entry.get("hang_ms", 30_000.0)),
             fan_out=str(entry.get("fan_out", "")),
+            each=bool(entry.get("each", False)),
         )
         for entry in document["operators"]
     ]

@@ -8,7 +8,7 @@ runs). Nothing here knows of processes; runtime.py alone starts and stops them.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from circinus.model.directive import Directive, Generation, ReplicaSet, SourceSpec
@@ -41,18 +41,17 @@ class Changes:
 
 def units_of(directive: Directive) -> tuple[Unit, ...]:
     """Everything that a directive has run, in its order, each once."""
-    units = [Unit(kind=UnitKind.REPLICA_SET, key=replica_set.key) for replica_set in directive.replica_sets]
+    units = [Unit(kind=UnitKind.REPLICA_SET, key=replica_set.key) for replica_set in directive.all_replica_sets]
     units += [Unit(kind=UnitKind.SOURCE, key=source.key) for source in directive.sources]
     return tuple(dict.fromkeys(units))
 
 
 def reconcile(kept: Iterable[Directive], running: Collection[Unit]) -> Changes:
     """The way from what runs to what the kept generations need. Applied twice, the second changes nothing."""
-    replica_sets: dict[Unit, ReplicaSet] = {}
+    directives = sorted(kept, key=lambda one: one.generation)
+    replica_sets = {Unit(kind=UnitKind.REPLICA_SET, key=key): spec for key, spec in joint_specs(directives).items()}
     sources: dict[Unit, SourceSpec] = {}
-    for directive in sorted(kept, key=lambda one: one.generation):
-        for replica_set in directive.replica_sets:
-            replica_sets[Unit(kind=UnitKind.REPLICA_SET, key=replica_set.key)] = replica_set
+    for directive in directives:
         for source in directive.sources:
             sources[Unit(kind=UnitKind.SOURCE, key=source.key)] = source
     present = set(running)
@@ -62,6 +61,30 @@ def reconcile(kept: Iterable[Directive], running: Collection[Unit]) -> Changes:
         start_sources=tuple(spec for unit, spec in sorted(sources.items(), key=_unit) if unit not in present),
         stop=tuple(sorted(present - desired)),
         keep=tuple(sorted(present & desired)),
+    )
+
+
+def joint_specs(kept: Iterable[Directive]) -> dict[str, ReplicaSet]:
+    """By key, what the processes of the kept generations are: the newest's words, and all that any has them serve.
+
+    While a query comes or goes its processes have the cores and the memory of the generation that gives them most.
+    """
+    found: dict[str, ReplicaSet] = {}
+    for directive in sorted(kept, key=lambda one: one.generation):
+        for spec in directive.all_replica_sets:
+            older = found.get(spec.key)
+            found[spec.key] = spec if older is None or older == spec else _joint(older, spec)
+    return found
+
+
+def _joint(older: ReplicaSet, newer: ReplicaSet) -> ReplicaSet:
+    known = {(use.query_id, use.operator_id) for use in newer.served}
+    more = tuple(use for use in older.served if (use.query_id, use.operator_id) not in known)
+    return replace(
+        newer,
+        uses=(*newer.served, *more) if more else newer.uses,
+        cores=max(older.cores, newer.cores),
+        memory_bytes=max(older.memory_bytes, newer.memory_bytes),
     )
 
 

@@ -21,8 +21,13 @@ from circinus.events import event
 from circinus.knobs import set_knobs
 from circinus.model.device import Digest
 from circinus.model.directive import ReplicaSet, SourceSpec
+from circinus.model.query import is_fed
 from circinus.v1 import worker_pb2
+from circinus.wire.feed import feed_to_message
 from edge_agent import cgroups
+from edge_agent.dataplane.shared import SharedMemory
+from edge_agent.feeds.access import NOTHING, Access
+from edge_agent.memory_files import file_sockets
 from edge_agent.process import LastWords, ProcessDied, ServingProcess
 
 #: Longest time from start to ready: models are loaded in it.
@@ -55,7 +60,12 @@ class Runtime:
         python_for: Callable[[Digest], Path],
         bundle_path: Callable[[Digest], Path],
         providers: tuple[str, ...],
+        memory: SharedMemory | None = None,
+        access: Access = NOTHING,
     ) -> None:
+        #: What the payloads between this device's processes may have of shared memory.
+        self.memory = memory or SharedMemory()
+        self._access = access
         self._run_dir = run_dir
         self._speed_ratio = speed_ratio
         self._python_for = python_for
@@ -117,7 +127,24 @@ class Runtime:
             clip=spec.clip,
             threads=1,
         )
-        return await self._start("edge_agent.source_process", config, spec.bundle_digest, spec.environment_digest)
+        module = "edge_agent.source_process"
+        if spec.feed is not None and is_fed(spec.input):
+            module = "edge_agent.feeds.process"
+            config.input = spec.input
+            config.feed.CopyFrom(feed_to_message(spec.feed))
+            config.folders.extend(self._access.folders)
+            config.cameras.extend(self._access.cameras)
+        return await self._start(module, config, spec.bundle_digest, spec.environment_digest)
+
+    async def start_shadow(self, spec: SourceSpec) -> ServingProcess:
+        """Starts what runs a source's items through its reference configuration.
+
+        Raises:
+            CircinusError: it can't be started, or the pipeline's items can't be run so; the message says why.
+        """
+        config = worker_pb2.WorkerConfig(providers=[_CPU_PROVIDER], threads=1)
+        set_knobs(config.knobs, spec.reference)
+        return await self._start("edge_agent.shadow_process", config, spec.bundle_digest, spec.environment_digest)
 
     def pace_ratio(self, spec: ReplicaSet) -> float:
         """CPU seconds that a replica may take of each second."""
@@ -148,13 +175,12 @@ class Runtime:
                 connected.set_result((reader, writer))
 
         try:
-            config_path.write_bytes(config.SerializeToString())
             server = await asyncio.start_unix_server(
                 on_connection, config.socket_path, limit=_READ_BUFFER_BYTES, start_serving=False
             )
             try:
                 await server.start_serving()
-                process = await _spawn(python, module, config_path, config.threads)
+                process = await _spawn(python, module, config_path, config)
                 return await _until_ready(process, connected)
             finally:
                 server.close()  # not waited for: that would wait for the connection, too
@@ -171,11 +197,14 @@ def memory_limit_bytes(spec: ReplicaSet) -> int:
     return 0 if spec.memory_bytes == 0 else 2 * spec.memory_bytes + 256 * 1024 * 1024
 
 
-async def _spawn(python: Path, module: str, config_path: Path, threads: int) -> ServingProcess:
+async def _spawn(python: Path, module: str, config_path: Path, config: worker_pb2.WorkerConfig) -> ServingProcess:
     environment = dict(os.environ)
-    environment.update(dict.fromkeys(_THREAD_VARIABLES, str(threads)))
+    environment.update(dict.fromkeys(_THREAD_VARIABLES, str(config.threads)))
     last_words = LastWords()
+    files, inherited = file_sockets()
+    config.files_fd = inherited.fileno()
     try:
+        _write_config(config_path, config)
         process = await asyncio.create_subprocess_exec(
             str(python),
             "-P",  # the folder that it starts in is no place for modules
@@ -188,12 +217,20 @@ async def _spawn(python: Path, module: str, config_path: Path, threads: int) -> 
             cwd=config_path.parent,
             env=environment,
             process_group=0,
+            pass_fds=(inherited.fileno(),),
         )
     except BaseException:
         last_words.close()
+        files.close()
         raise
+    finally:
+        inherited.close()
     last_words.close_write()
-    return ServingProcess(process, last_words)
+    return ServingProcess(process, last_words, files)
+
+
+def _write_config(path: Path, config: worker_pb2.WorkerConfig) -> None:
+    path.write_bytes(config.SerializeToString())
 
 
 async def _until_ready(

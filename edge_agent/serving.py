@@ -8,9 +8,7 @@ generations have in common runs once and is never restarted for a change of gene
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from enum import StrEnum
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from random import Random
 from secrets import token_hex
@@ -21,17 +19,26 @@ from circinus.errors import NotFound, StaleGeneration
 from circinus.events import event, warning
 from circinus.model.device import DeviceId, Digest, Link
 from circinus.model.directive import Directive, Generation, Peer, SourceSpec
-from circinus.model.query import QueryId
-from circinus.v1 import dataplane_pb2_grpc, types_pb2
-from edge_agent.dataplane.book import Ended
+from circinus.model.query import PUSH, QueryId
+from circinus.v1 import control_pb2, types_pb2
+from edge_agent.dataplane.book import Emission, Ended
+from edge_agent.dataplane.chunks import MAX_CHUNK_BYTES
 from edge_agent.dataplane.exchange import Exchange
-from edge_agent.dataplane.item import Cause, Input, Outcome, Work
+from edge_agent.dataplane.item import Cause, Input, Outcome, Payload, Work
 from edge_agent.dataplane.peers import PeerLink
 from edge_agent.dataplane.plane import DataPlane
+from edge_agent.dataplane.pulse import SILENCE_S
 from edge_agent.dataplane.shaping import shaper_for
 from edge_agent.dataplane.sources import Emitter
+from edge_agent.feeds.access import NOTHING, Access
+from edge_agent.heap import keep_freed_memory
+from edge_agent.ingress.front import Front
 from edge_agent.reconcile import superseded
 from edge_agent.runtime import Runtime
+from edge_agent.serving_status import Phase, ServingStatus
+from edge_agent.shadow import Shadow
+from edge_agent.stand_by import Patience
+from edge_agent.stand_by_control import StandByControl
 from edge_agent.tasks import TaskSet
 from edge_agent.telemetry import Windows
 from edge_agent.units import Units
@@ -39,28 +46,9 @@ from edge_agent.units import Units
 _TICK_S = 0.1
 #: Peers that one device talks to at most.
 _MAX_PEERS = 256
-_SERVER_GRACE_S = 0.2
-
-
-class Phase(StrEnum):
-    """Where the newest generation stands on this device."""
-
-    STARTING = "starting"
-    READY = "ready"
-    ACTIVE = "active"
-    DRAINED = "drained"
-    FAILED = "failed"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ServingStatus:
-    """Where serving stands. ``newest`` None: nothing was applied yet; ``pids`` by replica-set or source key."""
-
-    newest: Generation | None = None
-    phase: Phase = Phase.STARTING
-    reason: str = ""
-    active: Generation | None = None
-    pids: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+#: A peer is out of reach after so much silence where a stand-by can serve instead: well within the two seconds in which
+#: local answers are promised, and several signs of life long.
+_SHORT_SILENCE_S = 1.0
 
 
 class Serving:
@@ -68,6 +56,8 @@ class Serving:
 
     ``python_for`` gives the interpreter of an environment (raises NotRunnable), ``bundle_path`` the folder of a
     bundle (raises NotFound). ``on_change`` is called whenever ``status()`` has changed; it must not wait.
+    ``offered_ratio`` is how many times its planned rate a source offers: overload is tried with it. With ``tls`` the
+    streams between devices are encrypted, and each peer's name must be in its certificate.
     """
 
     def __init__(
@@ -82,7 +72,13 @@ class Serving:
         providers: tuple[str, ...],
         clock: Clock,
         on_change: Callable[[], None],
+        offered_ratio: Callable[[QueryId], float] = lambda _: 1.0,
+        stand_by_patience: Patience | None = None,
+        tls: channel.Tls | None = None,
+        ingress: str = "",
+        access: Access = NOTHING,
     ) -> None:
+        self._offered_ratio = offered_ratio
         self._device_id = device_id
         self._links = {link.peer: link for link in links}
         self._clock = clock
@@ -93,6 +89,7 @@ class Serving:
             python_for=python_for,
             bundle_path=bundle_path,
             providers=providers,
+            access=access,
         )
         # Only spreads retries: need not be repeatable.
         rng = Random(token_hex(8))
@@ -106,6 +103,9 @@ class Serving:
             clock=clock,
             settle=self._settle,
         )
+        self._stand_by = StandByControl(
+            plane=self._plane, clock=clock, reached=self._reached, patience=stand_by_patience
+        )
         self._units = Units(
             runtime=self._runtime,
             results=self._plane,
@@ -114,22 +114,36 @@ class Serving:
             rng=rng,
             on_change=self._changed,
         )
+        self._shadow = Shadow(
+            windows=self._windows, clock=clock, start=self._runtime.start_shadow, idle=lambda: self._units.idle
+        )
+        self._front = Front(
+            listen=ingress,
+            access=access,
+            plane=self._plane,
+            units=self._units,
+            offers=self,
+            emit=self._emit,
+            active=lambda: None if self._active is None else self._directives.get(self._active),
+            clock=clock,
+        )
         self._exchange = Exchange(
             device_id=device_id,
             link_to=self._link_to,
             receiver=self._plane,
             clock=clock,
             rng=rng,
-            on_change=self._changed,
+            on_change=self._stream_changed,
+            silence_s=self._silence_s,
+            tls=tls,
         )
-        self._server = channel.server()
         self._tasks = TaskSet()
         self._peer_links: dict[DeviceId, PeerLink] = {}
         self._dialling: dict[Peer, asyncio.Task[None]] = {}
         self._directives: dict[Generation, Directive] = {}
         self._active: Generation | None = None
         self._was_ready: set[Generation] = set()
-        self._emitters: dict[QueryId, tuple[Emitter, asyncio.Task[None]]] = {}
+        self._emitters: dict[str, tuple[Emitter, asyncio.Task[None]]] = {}
         self._reported = ServingStatus()
 
     async def start(self, listen: str) -> str:
@@ -139,16 +153,22 @@ class Serving:
             InvalidInput: the address is not one that may be listened on.
             Unreachable: the port is taken.
         """
+        keep_freed_memory()
         address = await self._listen(listen) if listen else ""
+        await self._front.start()
         self._runtime.open()
         self._tasks.spawn(self._tick(), name="tick")
+        self._tasks.spawn(self._shadow.run(), name="shadow")
         return address
 
     async def _listen(self, listen: str) -> str:
-        dataplane_pb2_grpc.add_DataPlaneServiceServicer_to_server(self._exchange, self._server)  # type: ignore[no-untyped-call]  # generated
-        port = channel.insecure_port(self._server, listen)
-        await self._server.start()
+        port = await self._exchange.listen(listen)
         return f"{listen.rpartition(':')[0]}:{port}"
+
+    @property
+    def ingress_address(self) -> str:
+        """Where callers and subscribers dial; empty: nowhere."""
+        return self._front.address
 
     async def apply(self, directive: Directive) -> None:
         """Takes a directive: starts what is missing, routes items of its generation, dials its peers.
@@ -181,7 +201,10 @@ class Serving:
             return
         self._active = generation
         event("generation_activated", epoch=generation.epoch, generation=generation.number)
+        self._shadow.assign(directive)
         self._assign_sources(directive)
+        self._front.serve(directive)
+        self._stand_by.activate(directive)
         self._changed()
 
     async def retire(self, below: Generation) -> None:
@@ -195,8 +218,16 @@ class Serving:
         if not self._directives:
             return ServingStatus(pids=self._units.pids())
         newest = max(self._directives)
-        phase, reason = self._phase_of(self._directives[newest])
-        return ServingStatus(newest=newest, phase=phase, reason=reason, active=self._active, pids=self._units.pids())
+        directive = self._directives[newest]
+        phase, reason = self._phase_of(directive)
+        return ServingStatus(
+            newest=newest,
+            phase=phase,
+            reason=reason,
+            active=self._active,
+            pids=self._units.pids(),
+            self_reliant=bool(directive.stand_bys) and self._units.ready(directive),
+        )
 
     def take_windows(self) -> tuple[list[types_pb2.QueryWindow], list[types_pb2.OperatorWindow]]:
         """Telemetry since the last call."""
@@ -205,19 +236,31 @@ class Serving:
                 self._windows.watch(source.query_id, self._active)
         return self._windows.take()
 
+    def take_episodes(self) -> list[control_pb2.StandByEpisode]:
+        """Beginnings and ends of stand-bys since the last call."""
+        return self._stand_by.take_episodes()
+
     async def stop(self, grace_s: float) -> None:
         """Stops: no new items, what is in flight may end within half of the grace, then everything goes."""
         for emitter in [task for _, task in self._emitters.values()]:
             emitter.cancel()
         self._emitters.clear()
+        self._stand_by.stop()
         until_s = self._clock.monotonic_s() + grace_s / 2
         while not (self._units.idle and self._plane.book.count() == 0) and self._clock.monotonic_s() < until_s:
             await self._clock.sleep(0.02)
+        await self._front.stop()
         await self._units.stop(grace_s / 2)
         await self._tasks.stop()
-        await self._server.stop(_SERVER_GRACE_S)
+        await self._exchange.stop()
         self._runtime.close()
-        event("serving_stopped", lost_outcomes=self._plane.lost_outcomes, duplicates=self._plane.book.duplicates)
+        event(
+            "serving_stopped",
+            emitted=self._plane.emitted,
+            ended=self._plane.ended_items,
+            lost_outcomes=self._plane.lost_outcomes,
+            duplicates=self._plane.book.duplicates,
+        )
 
     # What the data plane hands on (plane.Port).
 
@@ -239,11 +282,45 @@ class Serving:
         link = self._peer_links.get(peer)
         return link is not None and link.send_outcome(outcome)
 
+    def _reached(self, peer: DeviceId) -> bool:
+        link = self._peer_links.get(peer)
+        return link is not None and link.connected
+
+    def _silence_s(self, peer: DeviceId) -> float:
+        """How long a peer may be silent: short where a stand-by waits to serve instead."""
+        if not self._stand_by.watches(peer):
+            return SILENCE_S
+        bandwidth = link.bandwidth_bit_per_s if (link := self._links.get(peer)) is not None else 0
+        # On a slow link one chunk on its way is a silence, too.
+        return _SHORT_SILENCE_S + (8.0 * MAX_CHUNK_BYTES / bandwidth if bandwidth else 0.0)
+
+    def _stream_changed(self) -> None:
+        self._stand_by.look()
+        self._changed()
+
+    def _emit(self, emission: Emission, payload: Payload) -> None:
+        self._shadow.emitted(emission, payload)
+        self._front.emitted(emission, payload)
+        self._plane.emit(emission, payload)
+
     def _settle(self, ended: Ended) -> None:
+        self._shadow.ended(ended)
         runner = self._units.source(ended.emission.source_key)
         self._windows.ended(ended)
+        self._front.ended(ended)
         if runner is not None:
             runner.settle(ended)
+
+    def _sent(self, message: Input | Outcome, size_bytes: int) -> None:
+        generation: Generation | None
+        if isinstance(message, Input):
+            generation = message.generation
+        else:
+            # An outcome says its generation's number alone; of two epochs with it the newer is meant.
+            numbers = (one for one in self._plane.seen if one.number == message.generation_number)
+            generation = max(numbers, default=None)
+        if generation is not None and size_bytes:
+            self._windows.sent(message.query_id, generation, size_bytes)
 
     def _link_to(self, peer: DeviceId) -> PeerLink:
         if peer not in self._peer_links:
@@ -253,7 +330,11 @@ class Serving:
                     raise NotFound(f"there are {_MAX_PEERS} peers already, at most so many may be")
                 del self._peer_links[gone]
             self._peer_links[peer] = PeerLink(
-                peer, shaper=shaper_for(self._links.get(peer)), clock=self._clock, on_lost=self._plane.lost
+                peer,
+                shaper=shaper_for(self._links.get(peer)),
+                clock=self._clock,
+                on_lost=self._plane.lost,
+                on_sent=self._sent,
             )
         return self._peer_links[peer]
 
@@ -273,30 +354,37 @@ class Serving:
             self._was_ready.discard(generation)
 
     def _assign_sources(self, directive: Directive) -> None:
-        wanted = {source.query_id: source for source in directive.sources}
-        for query_id in self._emitters.keys() - wanted.keys():
-            self._emitters.pop(query_id)[1].cancel()
-        for query_id, spec in wanted.items():
+        # Who reads what another query's source emits has no emitter; the next leader goes on with the last one's.
+        emitting = [one for one in directive.sources if not one.leader_query_id and one.input != PUSH]
+        wanted = {_emitter_of(source): source for source in emitting}
+        for name in self._emitters.keys() - wanted.keys():
+            self._emitters.pop(name)[1].cancel()
+        for name, spec in wanted.items():
             runner = self._units.source(spec.key)
             if runner is None:
-                warning("source_missing", query=query_id, key=spec.key)
+                warning("source_missing", query=spec.query_id, key=spec.key)
                 continue
-            if query_id not in self._emitters:
+            if name not in self._emitters:
                 emitter = Emitter(
                     clock=self._clock,
                     next_request=self._plane.next_request,
-                    on_emission=self._plane.emit,
+                    on_emission=self._emit,
+                    on_shed=self._plane.shed,
                     ready=self._may_emit,
+                    admissions=self._plane.admissions,
+                    offered_ratio=self._offered_ratio,
                 )
-                self._emitters[query_id] = (emitter, self._tasks.spawn(emitter.run(), name=f"emit {query_id}"))
-            self._emitters[query_id][0].assign(spec, directive.generation, runner)
+                self._emitters[name] = (emitter, self._tasks.spawn(emitter.run(), name=f"emit {spec.query_id}"))
+            self._emitters[name][0].assign(spec, directive.generation, runner)
 
     def _may_emit(self, spec: SourceSpec) -> bool:
         """Whether a query's processes on this device are up: at boot its first items must not find none."""
         if self._active is None:
             return False
         source = self._units.source(spec.key)
-        keys = [one.key for one in self._directives[self._active].replica_sets if one.query_id == spec.query_id]
+        active = self._directives[self._active]
+        readers = {one.query_id for one in active.sources if spec.query_id in (one.query_id, one.leader_query_id)}
+        keys = [one.key for one in active.replica_sets if any(use.query_id in readers for use in one.served)]
         runners = [self._units.replica_set(key) for key in keys]
         return (
             source is not None
@@ -322,7 +410,9 @@ class Serving:
             return Phase.READY, ""
         held = self._plane.count_older(generation) + self._units.count_older(generation)
         held += sum(link.count_older(generation) for link in self._peer_links.values())
-        return Phase.ACTIVE if held else Phase.DRAINED, ""
+        # What it reads or writes beside its plan: the generation is none the worse for it.
+        reason = self._units.trouble(directive) or self._front.failure
+        return Phase.ACTIVE if held else Phase.DRAINED, reason
 
     def _changed(self) -> None:
         status = self.status()
@@ -334,4 +424,10 @@ class Serving:
         while True:
             await self._clock.sleep(_TICK_S)
             self._plane.expire()
+            self._stand_by.look()
             self._changed()
+
+
+def _emitter_of(source: SourceSpec) -> str:
+    """Whose items they are: a query's, or those of all that read the same input the same way."""
+    return source.key if source.input else source.query_id

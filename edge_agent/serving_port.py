@@ -9,7 +9,8 @@ from typing import Protocol
 from circinus.clock import Clock
 from circinus.model.device import DeviceId, Digest, Link
 from circinus.model.directive import Directive, Generation
-from circinus.v1 import types_pb2
+from circinus.v1 import control_pb2, types_pb2
+from edge_agent.feeds.access import Access
 
 
 class ServingStatus(Protocol):
@@ -30,6 +31,10 @@ class ServingStatus(Protocol):
     @property
     def active(self) -> Generation | None:
         """The generation under which sources emit."""
+
+    @property
+    def self_reliant(self) -> bool:
+        """What it runs itself is ready, with stand-bys for what needs others."""
 
     @property
     def pids(self) -> Mapping[str, tuple[int, ...]]:
@@ -57,6 +62,9 @@ class Serving(Protocol):
     def take_windows(self) -> tuple[list[types_pb2.QueryWindow], list[types_pb2.OperatorWindow]]:
         """Telemetry since the last call."""
 
+    def take_episodes(self) -> list[control_pb2.StandByEpisode]:
+        """Beginnings and ends of stand-bys since the last call."""
+
     async def stop(self, grace_s: float) -> None:
         """Stops everything."""
 
@@ -76,5 +84,7 @@ class ServingFactory(Protocol):
         providers: tuple[str, ...],
         clock: Clock,
         on_change: Callable[[], None],
+        ingress: str,
+        access: Access,
     ) -> Serving:
         """A serving half that isn't started yet."""

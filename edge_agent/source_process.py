@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import os
 import select
-import socket
 import sys
 from collections import deque
 from collections.abc import Iterator, Mapping
@@ -19,9 +18,10 @@ from dataclasses import dataclass, field
 from math import isfinite
 
 from circinus.operator import Payload, Sample, Scorer, Source
-from circinus.payload import decode_inputs, encode
+from circinus.payload import decode_inputs, pieces
 from circinus.v1 import worker_pb2
-from edge_agent.harness import describe, load, read_request, run_process, send, send_ready
+from edge_agent.harness import AgentLink, describe, load, run_process, send_ready
+from edge_agent.local_payloads import Incoming, Outgoing
 
 #: How many items are made ahead.
 _AHEAD = 3
@@ -32,10 +32,15 @@ _MAX_ITEMS = 4096
 
 @dataclass(slots=True)
 class _Clip:
-    """Items that are scored together: truths in the order of emission, outputs by sequence as they come."""
+    """Items that are scored together: truths in the order of emission, outputs by sequence as they come.
+
+    ``answers`` are by the query whose answers they are; those of ``scored`` are known. ``readers``: so many read it.
+    """
 
     truths: dict[int, Payload] = field(default_factory=dict)
-    answers: dict[int, Mapping[str, bytes]] = field(default_factory=dict)
+    answers: dict[str, dict[int, Mapping[str, bytes]]] = field(default_factory=dict)
+    scored: set[str] = field(default_factory=set)
+    readers: int = 1
 
 
 class SourceProcess:
@@ -63,9 +68,10 @@ class SourceProcess:
             sample = next(self._samples)
         except StopIteration:
             raise RuntimeError("samples() ended; a source makes items without end") from None
-        self._ahead.append((encode(sample.payload), sample.truth))
+        # Not left as views: the source may use its memory again for the next one.
+        self._ahead.append((b"".join(pieces(sample.payload)), sample.truth))
 
-    def emit(self, sequence: int) -> worker_pb2.Emitted:
+    def emit(self, sequence: int, outgoing: Outgoing | None = None) -> worker_pb2.Emitted:
         """The next item, known by this sequence from now on."""
         if not self._ahead:
             self.make()
@@ -76,32 +82,54 @@ class SourceProcess:
         self._clip_of[sequence] = self._clips[-1]
         if len(self._clip_of) > _MAX_ITEMS:
             self._forget(self._clips[0])
+        if outgoing is not None:
+            place = outgoing.put([payload])
+            if place.HasField("segment"):
+                return worker_pb2.Emitted(sequence=sequence, segment=place.segment)
         return worker_pb2.Emitted(sequence=sequence, payload=payload)
 
-    def answer(self, request: worker_pb2.ScoreAnswer) -> worker_pb2.Scored:
+    def answer(self, request: worker_pb2.ScoreAnswer, incoming: Incoming | None = None) -> worker_pb2.Scored:
         """Takes how an item ended; scores its clip if that was the last one of it that was missing."""
         clip = self._clip_of.get(request.sequence)
-        if clip is None or request.sequence in clip.answers:
+        query_id = request.query_id
+        if clip is None or query_id in clip.scored or request.sequence in clip.answers.get(query_id, {}):
             unknown = worker_pb2.ScoredItem(
-                sequence=request.sequence, error="the truth of this item is no longer known"
+                sequence=request.sequence, query_id=query_id, error="the truth of this item is no longer known"
             )
             return worker_pb2.Scored(items=[unknown])
-        clip.answers[request.sequence] = dict(request.outputs)
-        if len(clip.answers) < self._clip:
+        outputs = dict(request.outputs)
+        if incoming is not None:
+            # Copied: they may wait for the rest of their clip, and each mapping would keep a descriptor.
+            outputs.update({name: bytes(incoming.segment(segment)) for name, segment in request.segments.items()})
+        clip.answers.setdefault(query_id, {})[request.sequence] = outputs
+        clip.readers = max(1, request.readers)
+        if len(clip.answers[query_id]) < self._clip:
             return worker_pb2.Scored()
-        return worker_pb2.Scored(items=self._score(clip))
+        found = self._score(clip, query_id)
+        if len(clip.scored) >= clip.readers:
+            self._forget(clip)
+        return worker_pb2.Scored(items=found)
 
     def score_rest(self) -> worker_pb2.Scored:
         """Scores what there is of every clip; what is still on its way counts as unanswered."""
-        return worker_pb2.Scored(items=[item for clip in tuple(self._clips) for item in self._score(clip)])
+        items = [
+            item
+            for clip in self._clips
+            for query_id in sorted(clip.answers.keys() - clip.scored)
+            for item in self._score(clip, query_id)
+        ]
+        for clip in tuple(self._clips):
+            self._forget(clip)
+        return worker_pb2.Scored(items=items)
 
-    def _score(self, clip: _Clip) -> list[worker_pb2.ScoredItem]:
-        """The clip's score for each of its items that ended, and the clip is forgotten."""
-        self._forget(clip)
-        found = worker_pb2.ScoredItem()
-        if self._scorer is not None and any(clip.answers.values()):
-            outputs = [decode_inputs(clip.answers.get(sequence, {})) for sequence in clip.truths]
+    def _score(self, clip: _Clip, query_id: str) -> list[worker_pb2.ScoredItem]:
+        """The clip's score for each of a query's items that ended; it has none any more."""
+        answers = clip.answers.pop(query_id)
+        clip.scored.add(query_id)
+        found = worker_pb2.ScoredItem(query_id=query_id)
+        if self._scorer is not None and any(answers.values()):
             try:
+                outputs = [decode_inputs(answers.get(sequence, {})) for sequence in clip.truths]
                 score_ratio = float(self._scorer.score_clip(outputs, list(clip.truths.values())))
             except Exception as error:  # the scorer is the bundle's code, and the answer may be anything
                 found.error = describe(error)
@@ -111,7 +139,7 @@ class SourceProcess:
                 else:
                     found.error = f"a score of {score_ratio} is not in 0..1"
         items = []
-        for sequence in clip.answers:
+        for sequence in answers:
             item = worker_pb2.ScoredItem(sequence=sequence)
             item.MergeFrom(found)
             items.append(item)
@@ -123,7 +151,7 @@ class SourceProcess:
             del self._clip_of[sequence]
 
 
-def serve(config: worker_pb2.WorkerConfig, connection: socket.socket) -> None:
+def serve(config: worker_pb2.WorkerConfig, link: AgentLink) -> None:
     """Loads source and scorer, makes the first item and answers until the agent says stop."""
     # Items are made ahead, so operators may go first on a busy machine.
     os.nice(_NICE)
@@ -133,26 +161,30 @@ def serve(config: worker_pb2.WorkerConfig, connection: socket.socket) -> None:
         max(1, config.clip),
     )
     process.make()
-    send_ready(connection)
+    send_ready(link)
     while True:
-        while process.wants_to_make() and not _asked(connection):
+        while process.wants_to_make() and not _asked(link):
             process.make()
-        request = read_request(connection)
+        request = link.receive()
         kind = request.WhichOneof("message")
         if kind == "emit":
-            send(connection, worker_pb2.WorkerReply(emitted=process.emit(request.emit.sequence)))
+            outgoing = Outgoing(request.emit.sharing)
+            emitted = process.emit(request.emit.sequence, outgoing)
+            link.send(worker_pb2.WorkerReply(emitted=emitted), outgoing)
         elif kind == "score":
-            send(connection, worker_pb2.WorkerReply(scored=process.answer(request.score)))
+            scored = process.answer(request.score, link.incoming)
+            link.incoming.close()
+            link.send(worker_pb2.WorkerReply(scored=scored))
         elif kind == "score_rest":
-            send(connection, worker_pb2.WorkerReply(scored=process.score_rest()))
+            link.send(worker_pb2.WorkerReply(scored=process.score_rest()))
         elif kind == "stop":
             return
         else:
             raise ValueError(f"a source's process can't serve a request of kind {kind}")
 
 
-def _asked(connection: socket.socket) -> bool:
-    readable, _, _ = select.select([connection], [], [], 0)
+def _asked(link: AgentLink) -> bool:
+    readable, _, _ = select.select([link], [], [], 0)
     return bool(readable)
 
 

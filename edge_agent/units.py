@@ -11,7 +11,7 @@ from circinus.events import event
 from circinus.model.directive import Directive, Generation, ReplicaSet, SourceSpec
 from edge_agent.dataplane.replicas import ReplicaSetRunner, Results
 from edge_agent.dataplane.sources import SourceRunner
-from edge_agent.reconcile import Unit, UnitKind, reconcile, units_of
+from edge_agent.reconcile import Unit, UnitKind, joint_specs, reconcile, units_of
 from edge_agent.runtime import Runtime
 from edge_agent.supervisor import Supervisor
 from edge_agent.tasks import TaskSet
@@ -45,6 +45,8 @@ class Units:
         self._on_change = on_change
         self._runners: dict[Unit, Runner] = {}
         self._running: dict[Unit, asyncio.Task[None]] = {}
+        #: No longer wanted, and still there: they take room until they have ended.
+        self._leaving: dict[Runner, Unit] = {}
         self._tasks = TaskSet()
         # Never cancelled, but told to make haste: each runner's task is cancelled once only, by whoever drains it, so
         # that its process can end.
@@ -59,8 +61,14 @@ class Units:
         for source in changes.start_sources:
             self._start(Unit(kind=UnitKind.SOURCE, key=source.key), self._source(source))
         for unit in changes.stop:
-            self._draining.spawn(self._drain_and_stop(self._runners.pop(unit), self._running.pop(unit)), name=unit.key)
+            gone = self._runners.pop(unit)
+            self._leaving[gone] = unit
+            self._draining.spawn(self._drain_and_stop(gone, self._running.pop(unit)), name=unit.key)
         self._mark_generations(kept)
+        for key, spec in joint_specs(kept).items():
+            runner = self.replica_set(key)
+            if runner is not None and runner.spec != spec:
+                runner.update(spec)
         if changes.start_replica_sets or changes.start_sources or changes.stop:
             started = len(changes.start_replica_sets) + len(changes.start_sources)
             event("reconciled", start=started, stop=len(changes.stop), keep=len(changes.keep))
@@ -86,12 +94,22 @@ class Units:
                 return f"{unit.kind} {unit.key}: {supervisor.failure}"
         return ""
 
+    def trouble(self, directive: Directive) -> str:
+        """What is wrong with what some source of a directive reads; empty: nothing is known."""
+        for spec in directive.sources:
+            runner = self.source(spec.key)
+            if runner is not None and runner.trouble:
+                return f"query {spec.query_id}: {runner.trouble}"
+        return ""
+
     def pids(self) -> Mapping[str, tuple[int, ...]]:
-        """Process ids by key, in the order of the replicas; those that are down are left out."""
-        return {
-            unit.key: tuple(one.process.pid for one in runner.supervisors if one.process is not None)
-            for unit, runner in sorted(self._runners.items(), key=lambda entry: entry[0])
-        }
+        """Process ids by key, in the order of the replicas, with what is about to end; what is down is left out."""
+        found: dict[str, tuple[int, ...]] = {}
+        everything = [*self._runners.items(), *((unit, runner) for runner, unit in self._leaving.items())]
+        for unit, runner in sorted(everything, key=lambda entry: entry[0]):
+            own = tuple(one.process.pid for one in runner.supervisors if one.process is not None)
+            found[unit.key] = (*found.get(unit.key, ()), *own)
+        return found
 
     def count_older(self, than: Generation) -> int:
         """How many items of an older generation wait, run or are being scored."""
@@ -150,7 +168,7 @@ class Units:
 
     def _mark_generations(self, kept: Collection[Directive]) -> None:
         for directive in sorted(kept, key=lambda one: one.generation):
-            for replica_set in directive.replica_sets:
+            for replica_set in directive.all_replica_sets:
                 runner = self.replica_set(replica_set.key)
                 if runner is not None:
                     runner.generation = directive.generation
@@ -165,6 +183,7 @@ class Units:
         finally:
             running.cancel()
             await asyncio.wait((running,))
+            self._leaving.pop(runner, None)
         self._on_change()
 
 

@@ -7,31 +7,35 @@ that a slow device costs no CPU. CPU time is that of all threads.
 
 from __future__ import annotations
 
-import socket
 import sys
 import time
 from collections.abc import Sequence
 
+from circinus.layout import Buffer, pieces, read, size_of
 from circinus.operator import Operator, OperatorContext, Payload
-from circinus.payload import decode_inputs, encode
+from circinus.parts import cut, join
+from circinus.payload import decode, from_views, views
 from circinus.v1 import worker_pb2
+from edge_agent.framing import MAX_FRAME_BYTES
 from edge_agent.harness import (
     MAX_ERROR_CHARS,
+    AgentLink,
     describe,
     knob_values,
     load,
-    read_request,
     resident_bytes,
     run_process,
-    send,
     send_ready,
 )
+from edge_agent.local_payloads import Incoming, Outgoing
 
-#: Largest output of one item: it must fit into one message between agents.
-MAX_OUTPUT_BYTES = 3_500_000
+#: Largest output of one item: what may travel between agents.
+MAX_OUTPUT_BYTES = 32 * 1024 * 1024
+#: What a reply may have in line, beside which there are its other fields.
+_MAX_INLINE_BYTES = MAX_FRAME_BYTES - 1024 * 1024
 
 
-def serve(config: worker_pb2.WorkerConfig, connection: socket.socket) -> None:
+def serve(config: worker_pb2.WorkerConfig, link: AgentLink) -> None:
     """Loads the operator and runs batches until the agent says stop."""
     operator: Operator = load(config.entry_point)(
         knob_values(config.knobs),
@@ -41,24 +45,34 @@ def serve(config: worker_pb2.WorkerConfig, connection: socket.socket) -> None:
             providers=tuple(config.providers) or ("CPUExecutionProvider",),
         ),
     )
-    send_ready(connection)
+    send_ready(link)
     while True:
-        request = read_request(connection)
+        request = link.receive()
         kind = request.WhichOneof("message")
         if kind == "stop":
             operator.close()
             return
         if kind != "run":
             raise ValueError(f"an operator's process can't serve a request of kind {kind}")
-        result = run_batch(operator, request.run.items, config.pace_ratio)
-        send(connection, worker_pb2.WorkerReply(result=result))
+        outgoing = Outgoing(request.run.sharing)
+        pace_ratio = request.run.pace_ratio or config.pace_ratio
+        result = run_batch(operator, request.run.items, pace_ratio, link.incoming, outgoing)
+        # Now, not when the next request comes: what nobody keeps a view of is free.
+        link.incoming.close()
+        link.send(worker_pb2.WorkerReply(result=result), outgoing)
 
 
-def run_batch(operator: Operator, items: Sequence[worker_pb2.WorkItem], pace_ratio: float) -> worker_pb2.BatchResult:
+def run_batch(
+    operator: Operator,
+    items: Sequence[worker_pb2.WorkItem],
+    pace_ratio: float,
+    incoming: Incoming,
+    outgoing: Outgoing,
+) -> worker_pb2.BatchResult:
     """Runs the items and takes at least CPU time / pace_ratio for it (0: no pacing)."""
     wall_start_s = time.perf_counter()
     cpu_start_s = time.process_time()
-    results = _results(operator, items)
+    results = _results(operator, items, incoming, outgoing)
     cpu_s = time.process_time() - cpu_start_s
     if pace_ratio > 0:
         rest_s = cpu_s / pace_ratio - (time.perf_counter() - wall_start_s)
@@ -72,39 +86,71 @@ def run_batch(operator: Operator, items: Sequence[worker_pb2.WorkItem], pace_rat
     )
 
 
-def _results(operator: Operator, items: Sequence[worker_pb2.WorkItem]) -> list[worker_pb2.WorkResult]:
+def _results(
+    operator: Operator, items: Sequence[worker_pb2.WorkItem], incoming: Incoming, outgoing: Outgoing
+) -> list[worker_pb2.WorkResult]:
     if len(items) > 1:
         try:
-            outputs = operator.process_batch([decode_inputs(item.inputs) for item in items])
+            outputs = operator.process_batch([_inputs(item, incoming) for item in items])
             if len(outputs) == len(items):
-                return [_encoded(item.request_id, output) for item, output in zip(items, outputs, strict=True)]
+                return [_encoded(item, output, outgoing) for item, output in zip(items, outputs, strict=True)]
             print(f"process_batch gave {len(outputs)} outputs for {len(items)} items", file=sys.stderr)
         except Exception as error:
             # One bad item must not fail its neighbours: each is run alone below.
             print(f"a batch of {len(items)} failed: {describe(error)}", file=sys.stderr)
-    return [_run_alone(operator, item) for item in items]
+    return [_run_alone(operator, item, incoming, outgoing) for item in items]
 
 
-def _run_alone(operator: Operator, item: worker_pb2.WorkItem) -> worker_pb2.WorkResult:
+def _run_alone(
+    operator: Operator, item: worker_pb2.WorkItem, incoming: Incoming, outgoing: Outgoing
+) -> worker_pb2.WorkResult:
     try:
-        output = operator.process(decode_inputs(item.inputs))
+        output = operator.process(_inputs(item, incoming))
     except Exception as error:
         return _failed(item.request_id, "operator_raised", describe(error))
-    return _encoded(item.request_id, output)
+    return _encoded(item, output, outgoing)
 
 
-def _encoded(request_id: str, output: Payload) -> worker_pb2.WorkResult:
+def _inputs(item: worker_pb2.WorkItem, incoming: Incoming) -> dict[str, Payload]:
+    found: dict[str, Payload] = {name: decode(data) for name, data in item.inputs.items()}
+    for name, segment in item.segments.items():
+        found[name] = decode(incoming.segment(segment))
+    for name, gathered in item.gathered.items():
+        parts = [read(incoming.payload(part)) for part in gathered.parts]
+        try:
+            found[name] = from_views(join(parts))
+        except ValueError as error:
+            raise ValueError(f"the parts of {name} can't be joined: {error}") from error
+    return found
+
+
+def _encoded(item: worker_pb2.WorkItem, output: Payload, outgoing: Outgoing) -> worker_pb2.WorkResult:
     try:
-        payload = encode(output)
+        fields = views(output)
+        written: list[list[Buffer]] = [pieces(part) for part in cut(fields, item.split_by)] if item.split_by else []
+        if item.whole or not written:
+            written.append(pieces(fields))
     except Exception as error:  # whatever the operator returned: not a mapping, an object array ...
-        return _failed(request_id, "bad_output", describe(error))
-    if len(payload) > MAX_OUTPUT_BYTES:
+        return _failed(item.request_id, "bad_output", describe(error))
+    size_bytes = sum(size_of(one) for one in written)
+    if size_bytes > MAX_OUTPUT_BYTES:
         return _failed(
-            request_id,
+            item.request_id,
             "item_too_large",
-            f"an output of {len(payload)} bytes is over the limit of {MAX_OUTPUT_BYTES}; encode or scale it",
+            f"an output of {size_bytes} bytes is over the limit of {MAX_OUTPUT_BYTES}; encode or scale it",
         )
-    return worker_pb2.WorkResult(request_id=request_id, payload=payload)
+    if outgoing.inline_bytes + size_bytes > _MAX_INLINE_BYTES:
+        return _failed(item.request_id, "item_too_large", f"the outputs of a batch are over {_MAX_INLINE_BYTES} bytes")
+    places = outgoing.put_all(written)
+    result = worker_pb2.WorkResult(request_id=item.request_id)
+    if item.whole or not item.split_by:
+        place = places.pop()
+        if place.HasField("segment"):
+            result.segment.CopyFrom(place.segment)
+        else:
+            result.payload = place.inline
+    result.parts.extend(places)
+    return result
 
 
 def _failed(request_id: str, cause: str, detail: str) -> worker_pb2.WorkResult:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import isclose
 
 from circinus.model.device import DeviceId
@@ -17,7 +17,9 @@ from circinus.model.directive import Directive, Generation, ReplicaSet, Route, T
 from circinus.model.pipeline import SOURCE, OperatorId, knobs_of
 from circinus.model.plan import OperatorPlan, Plan, Selection
 from circinus.model.query import QueryId
+from cloud_planner.core.audit_shared_runs import SharedWiring, check_leaders, check_planned, check_processes
 from cloud_planner.core.audited import Finding
+from cloud_planner.core.problem import Problem
 
 _SHARE_TOLERANCE = 1e-6
 
@@ -31,6 +33,8 @@ class _Wiring:
     sources: dict[QueryId, DeviceId] = field(default_factory=dict)
     inputs: dict[tuple[QueryId, OperatorId], tuple[OperatorId, ...]] = field(default_factory=dict)
     outputs: dict[QueryId, tuple[OperatorId, ...]] = field(default_factory=dict)
+    each: set[tuple[QueryId, OperatorId]] = field(default_factory=set)
+    shared: SharedWiring
     findings: list[Finding] = field(default_factory=list)
 
     def say(self, subject: str, message: str) -> None:
@@ -43,7 +47,10 @@ class _Wiring:
 
 
 def audit_directives(
-    selection: Selection, directives: Sequence[Directive], newest: Mapping[DeviceId, Generation]
+    selection: Selection,
+    directives: Sequence[Directive],
+    newest: Mapping[DeviceId, Generation],
+    problem: Problem | None = None,
 ) -> tuple[Finding, ...]:
     """All that is wrong with the directives of a selection; empty if nothing is.
 
@@ -51,10 +58,16 @@ def audit_directives(
         selection: What is to be served.
         directives: What devices are told to serve; who isn't told anything stops.
         newest: The generation that each device accepted last.
+        problem: What the selection is of, for what it counts once; None: that is not checked.
     """
+    plans = {plan.query_id: plan for plan in selection.plans}
+    inputs: dict[tuple[QueryId, OperatorId], tuple[OperatorId, ...]] = {}
+    shared = SharedWiring.of(plans, directives, inputs)
     work = _Wiring(
         by_device={directive.device_id: directive for directive in directives},
-        plans={plan.query_id: plan for plan in selection.plans},
+        plans=plans,
+        inputs=inputs,
+        shared=shared,
     )
     work.findings += audit_generations(directives, newest)
     _replicas(work, directives)
@@ -62,7 +75,11 @@ def audit_directives(
     wanted = _wanted_routes(work)
     _routes(work, directives, wanted)
     _peers(work, directives, wanted)
-    return tuple(work.findings)
+    check_leaders(shared)
+    check_processes(shared, directives)
+    if problem is not None:
+        check_planned(shared, problem, selection)
+    return (*work.findings, *shared.findings)
 
 
 def audit_generations(directives: Sequence[Directive], newest: Mapping[DeviceId, Generation]) -> tuple[Finding, ...]:
@@ -88,36 +105,30 @@ def audit_generations(directives: Sequence[Directive], newest: Mapping[DeviceId,
 
 
 def _replicas(work: _Wiring, directives: Sequence[Directive]) -> None:
-    wanted = Counter(
-        (part.device_id, plan.query_id, part.operator_id, *_shape(part), _knobs(_own_knobs(plan, part)))
+    """Each operator of each plan is served where its plan says, unless another query's run is its run, too."""
+    wanted: Counter[tuple[Hashable, ...]] = Counter(
+        (part.device_id, plan.query_id, part.operator_id, _knobs(_own_knobs(plan, part)))
         for plan in work.plans.values()
         for part in plan.operators
+        if work.shared.runs(plan.query_id, part.operator_id) == plan.query_id
     )
     told: Counter[tuple[Hashable, ...]] = Counter()
     for directive in directives:
         keys: dict[str, ReplicaSet] = {}
         for part in directive.replica_sets:
-            told[directive.device_id, part.query_id, part.operator_id, *_shape(part), _knobs(part.knobs)] += 1
             if keys.setdefault(part.key, part) != part:
                 work.say(directive.device_id, f"two different replica sets have the key {part.key}")
-            known = work.inputs.setdefault((part.query_id, part.operator_id), part.inputs)
-            if known != part.inputs:
-                work.say(part.query_id, f"{part.operator_id} reads different inputs on different devices")
+            for use in part.served:
+                told[directive.device_id, use.query_id, use.operator_id, _knobs(part.knobs)] += 1
+                known = work.inputs.setdefault((use.query_id, use.operator_id), use.inputs)
+                if known != use.inputs:
+                    work.say(use.query_id, f"{use.operator_id} reads different inputs on different devices")
+                if part.each:
+                    work.each.add((use.query_id, use.operator_id))
     for missing in wanted - told:
         work.say(str(missing[1]), f"{missing[2]} has no replicas on {missing[0]} as its plan says")
     for extra in told - wanted:
         work.say(str(extra[1]), f"{extra[2]} has replicas on {extra[0]} that no plan asks for")
-
-
-def _shape(part: OperatorPlan | ReplicaSet) -> tuple[Hashable, ...]:
-    return (
-        part.replicas,
-        part.cores,
-        part.accelerator_slots,
-        part.accelerator_memory_bytes,
-        part.memory_bytes,
-        part.batch,
-    )
 
 
 def _own_knobs(plan: Plan, part: OperatorPlan) -> Mapping[str, object]:
@@ -153,8 +164,15 @@ def _wanted_routes(work: _Wiring) -> dict[tuple[DeviceId, QueryId, OperatorId], 
             there = shares[part.operator_id]
             there[part.device_id] = there.get(part.device_id, 0.0) + part.share_ratio
         for operator_id, targets in shares.items():
+            if work.shared.runs(query_id, operator_id) != query_id:
+                continue
             inputs = work.inputs.get((query_id, operator_id), ())
-            route = _route(query_id, operator_id, inputs, targets)
+            route = replace(
+                _route(query_id, operator_id, inputs, targets),
+                given_by=work.shared.given(query_id, inputs),
+                earlier_ms=work.shared.earlier_ms(query_id, operator_id),
+                each=(query_id, operator_id) in work.each,
+            )
             for name in inputs:
                 for device_id in work.makes(query_id, name):
                     wanted[device_id, query_id, operator_id] = route
@@ -162,7 +180,7 @@ def _wanted_routes(work: _Wiring) -> dict[tuple[DeviceId, QueryId, OperatorId], 
         if source is not None:
             answer = _route(query_id, SOURCE, outputs, {source: 1.0})
             for name in outputs:
-                for device_id in work.makes(query_id, name):
+                for device_id in work.makes(query_id, name) if work.shared.runs(query_id, name) == query_id else ():
                     wanted[device_id, query_id, SOURCE] = answer
     return wanted
 
@@ -201,6 +219,9 @@ def _routes(
 def _same(one: Route, other: Route) -> bool:
     return (
         one.inputs == other.inputs
+        and one.each == other.each
+        and dict(one.given_by) == dict(other.given_by)
+        and isclose(one.earlier_ms, other.earlier_ms, abs_tol=_SHARE_TOLERANCE)
         and [target.device_id for target in one.targets] == [target.device_id for target in other.targets]
         and all(
             isclose(a.share_ratio, b.share_ratio, abs_tol=_SHARE_TOLERANCE)

@@ -13,6 +13,10 @@ from cloud_planner.core.problem import Machine, Option, QueryProblem, Sharing, S
 
 def lives_in_process(work: Audit, query: QueryProblem, step: Step, machine: Machine) -> bool:
     """Whether a step's replicas live in processes that others may share."""
+    return step.pooled and not step.single and _may_share(work, query, step, machine)
+
+
+def _may_share(work: Audit, query: QueryProblem, step: Step, machine: Machine) -> bool:
     shared = work.problem.sharing is not Sharing.NONE and not query.splittable
     return shared and bool(step.share_key) and machine.count == 1 and not machine.exclusive
 
@@ -39,7 +43,7 @@ def merged_steps(work: Audit, placed: list[Placed]) -> dict[QueryId, set[Operato
             (operator, option), *_ = loads
             behind = [does.get(name) for name in step.inputs]
             machine = work.network.machines[option.machine]
-            if not lives_in_process(work, query, step, machine) or None in behind:
+            if not _may_share(work, query, step, machine) or None in behind:
                 continue
             what = (step.share_key, step.items_per_item, step.output_bytes, option, operator.replicas, *behind)
             if what in own:
@@ -58,7 +62,7 @@ def process_memory(work: Audit, machine: Machine, cores_by_key: dict[str, float]
     for query in work.problem.queries:
         for candidate in query.candidates if not query.splittable else ():
             for step in candidate.steps:
-                if step.share_key in cores_by_key:
+                if step.share_key in cores_by_key and step.pooled and not step.single:
                     largest[step.share_key] += [
                         option
                         for option in step.options

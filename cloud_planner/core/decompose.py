@@ -29,9 +29,12 @@ from circinus.model.pipeline import State as OperatorState
 from circinus.model.plan import Interval, Plan
 from circinus.model.profile import ProfileTable
 from circinus.model.query import Query, QueryId, Slo
+from cloud_planner.core.as_found import as_found, stretched
 from cloud_planner.core.believed_times import believed_times, relative_error
 from cloud_planner.core.problem import Candidate, Delay, Machine, Option, Problem, QueryProblem, Step
 from cloud_planner.core.profiles import ClassStatistics, ServiceStatistics, stage_correlation_ratio
+from cloud_planner.core.revisions import NOTHING_REVISED, Revisions
+from cloud_planner.core.shareable import share_key, shareable, stream_text
 from cloud_planner.core.vicinity import Vicinity, environment_ready, wires
 
 #: Core shares that a replica may have.
@@ -68,6 +71,7 @@ class Fleet:
     """Devices to plan with, and what is known of pipelines. Tables are by bundle and content digest.
 
     ``absent`` says of devices that are known, but not planned with, why. ``choices``: what each query's search chose.
+    ``revisions``: what was found to be otherwise; of these only service times are applied by decomposition.
     """
 
     devices: tuple[Device, ...]
@@ -75,6 +79,7 @@ class Fleet:
     tables: Mapping[tuple[Digest, Digest], ProfileTable]
     absent: Mapping[DeviceId, str] = field(default_factory=dict)
     choices: Mapping[QueryId, tuple[Choice, ...]] = field(default_factory=dict)
+    revisions: Revisions = NOTHING_REVISED
 
     def table(self, registered: RegisteredPipeline, content: ContentRef) -> ProfileTable | None:
         """What was measured of a pipeline on a content; None: nothing."""
@@ -91,12 +96,13 @@ def decompose(fleet: Fleet, queries: Sequence[Query], running: tuple[Plan, ...] 
     work = _Decomposition(fleet=fleet, near=Vicinity(devices))
     problems = [_query_problem(work, query) for query in sorted(queries, key=lambda query: query.id)]
     wanted = {query.id for query in queries}
-    return Problem(
+    problem = Problem(
         machines=tuple(_machine(device) for device in devices),
         wires=tuple(wires(devices)),
         queries=tuple(problems),
         running=tuple(plan for plan in running if plan.query_id in wanted),
     )
+    return shareable(problem)
 
 
 def reachable(devices: Sequence[Device], source: DeviceId) -> frozenset[DeviceId]:
@@ -139,7 +145,7 @@ def problem_of_choices(
     registered = fleet.pipelines[query.pipeline_id]
     usable = usable_devices(devices, query, registered)
     if time_ratio != 1.0:
-        statistics = {device_class: _stretched(known, time_ratio) for device_class, known in statistics.items()}
+        statistics = {device_class: stretched(known, time_ratio) for device_class, known in statistics.items()}
     problem = QueryProblem(
         id=query.id,
         rate_per_s=query.rate_per_s,
@@ -151,14 +157,6 @@ def problem_of_choices(
     return Problem(
         machines=tuple(_machine(device) for device in devices), wires=tuple(wires(devices)), queries=(problem,)
     )
-
-
-def _stretched(known: ClassStatistics, time_ratio: float) -> ClassStatistics:
-    services = {
-        place: replace(service, mean_ms=service.mean_ms * time_ratio, variance_ms2=service.variance_ms2 * time_ratio**2)
-        for place, service in known.services.items()
-    }
-    return replace(known, services=services)
 
 
 def content_of(registered: RegisteredPipeline, name: str) -> ContentRef:
@@ -232,6 +230,7 @@ def _query_problem(work: _Decomposition, query: Query) -> QueryProblem:
         slo=_promised(query) if certified else replace(query.slo, accuracy_ratio=None),
         source=query.source_device_id,
         candidates=candidates,
+        stream=stream_text(query, registered),
         impossible=impossible,
     )
 
@@ -267,6 +266,7 @@ def _candidates(
         )
         for choice in choices
     ]
+    made = [as_found(one, query.pipeline_id, work.fleet.revisions) for one in made]
     work.candidates[key] = tuple(one for one in made if all(step.options for step in one.steps))
     return work.candidates[key]
 
@@ -383,6 +383,11 @@ def _step(
         options=tuple(options),
         single=operator.state is OperatorState.PER_SOURCE,
         site_inputs=frozenset(operator.site_inputs),
+        share_key=share_key(
+            f"{registered.bundle_digest} {registered.environment_digest} {operator.entry_point}",
+            operator.id,
+            configuration,
+        ),
     )
 
 

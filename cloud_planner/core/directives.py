@@ -8,21 +8,28 @@ processes leave out the generation: what doesn't change keeps its processes.
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 
 from circinus.model.device import Device, DeviceId, Tier
-from circinus.model.directive import Directive, Generation, Peer, ReplicaSet, Route, SourceSpec, Target
+from circinus.model.directive import Directive, Generation, Peer, Route, SourceSpec, Target
 from circinus.model.pipeline import SOURCE, OperatorId, OperatorSpec, RegisteredPipeline, knobs_of
 from circinus.model.plan import OperatorPlan, Plan
-from circinus.model.query import Query, QueryId
+from circinus.model.query import Query, QueryId, is_fed
 from cloud_planner.core.decompose import Fleet
+from cloud_planner.core.process_groups import Run, process_key, replica_sets
+from cloud_planner.core.shareable import stream_text
+from cloud_planner.core.shared_runs import SharedRuns
+from cloud_planner.core.shares import NOTHING_SHARED, Shares
 
 Hosts = Mapping[OperatorId, tuple[OperatorPlan, ...]]
 
 
 def directives(
-    fleet: Fleet, queries: Sequence[Query], plans: Sequence[Plan], generation: Generation
+    fleet: Fleet,
+    queries: Sequence[Query],
+    plans: Sequence[Plan],
+    generation: Generation,
+    shares: Shares = NOTHING_SHARED,
 ) -> tuple[Directive, ...]:
     """One directive for each device that runs anything under these plans, ordered by device.
 
@@ -30,39 +37,49 @@ def directives(
         KeyError: a plan is for a query or pipeline that is not given.
     """
     by_id = {query.id: query for query in queries}
-    replica_sets: dict[DeviceId, list[ReplicaSet]] = {}
+    told = [by_id[plan.query_id] for plan in sorted(plans, key=lambda plan: plan.query_id)]
+    shared = SharedRuns.of(told, fleet.pipelines, shares)
+    runs: dict[DeviceId, list[Run]] = {}
     routes: dict[DeviceId, list[Route]] = {}
     sources: dict[DeviceId, list[SourceSpec]] = {}
     pairs: set[tuple[DeviceId, DeviceId]] = set()
-    for plan in sorted(plans, key=lambda plan: plan.query_id):
-        query = by_id[plan.query_id]
+    for plan, query in zip(sorted(plans, key=lambda plan: plan.query_id), told, strict=True):
         registered = fleet.pipelines[query.pipeline_id]
         hosts: dict[OperatorId, tuple[OperatorPlan, ...]] = {}
         for placed in plan.operators:
             hosts[placed.operator_id] = (*hosts.get(placed.operator_id, ()), placed)
-        sources.setdefault(query.source_device_id, []).append(_source(query, registered))
-        for operator in registered.pipeline.operators:
+        sources.setdefault(query.source_device_id, []).append(_source(query, registered, shared))
+        own = [operator for operator in registered.pipeline.operators if shared.runs(query.id, operator.id) == query.id]
+        for operator in own:
             for placed in hosts[operator.id]:
-                replica_sets.setdefault(placed.device_id, []).append(
-                    _replica_set(query, registered, operator, placed, plan)
+                run = Run(
+                    query=query,
+                    registered=registered,
+                    operator=operator,
+                    placed=placed,
+                    knobs=knobs_of(plan.configuration, operator.id),
+                    use=shared.use(query, operator, placed),
+                    pooled=(query.id, operator.id) in shares.pooled,
                 )
-            route = _route(query.id, operator, hosts)
+                runs.setdefault(placed.device_id, []).append(run)
+            route = _route(query.id, operator, hosts, shared)
             for sender in _senders(operator, query.source_device_id, hosts):
                 routes.setdefault(sender, []).append(route)
                 pairs.update(_pair(sender, target.device_id) for target in route.targets if target.device_id != sender)
-        for host in _answerers(registered.pipeline.outputs, hosts):
+        outputs = [name for name in registered.pipeline.outputs if shared.runs(query.id, name) == query.id]
+        for host in _answerers(outputs, hosts):
             routes.setdefault(host, []).append(_answer_route(query, registered))
     peers = _peers(fleet, pairs)
     return tuple(
         Directive(
             device_id=device_id,
             generation=generation,
-            replica_sets=tuple(replica_sets.get(device_id, ())),
+            replica_sets=replica_sets(runs.get(device_id, ())),
             routes=tuple(routes.get(device_id, ())),
             sources=tuple(sources.get(device_id, ())),
             peers=tuple(sorted(peers.get(device_id, ()), key=lambda peer: peer.device_id)),
         )
-        for device_id in sorted({*replica_sets, *routes, *sources, *peers})
+        for device_id in sorted({*runs, *routes, *sources, *peers})
     )
 
 
@@ -71,15 +88,19 @@ def empty(device_id: DeviceId, generation: Generation) -> Directive:
     return Directive(device_id=device_id, generation=generation, replica_sets=(), routes=(), sources=(), peers=())
 
 
-def _source(query: Query, registered: RegisteredPipeline) -> SourceSpec:
+def _source(query: Query, registered: RegisteredPipeline, shared: SharedRuns) -> SourceSpec:
+    """Its key leaves out whose it is where others could read the same: the process stays when the leader goes."""
     pipeline = registered.pipeline
-    seed = serving_seed(query.id)
+    stream = stream_text(query, registered)
+    owner = stream or query.id
+    seed = serving_seed(owner)
     deadline_ms = query.slo.latency_ms or 0.0
     clip = pipeline.content(query.content).clip
+    feed = pipeline.feed if is_fed(query.input) else None
     return SourceSpec(
-        key=_key(
+        key=process_key(
             "source",
-            query.id,
+            owner,
             pipeline.id,
             registered.bundle_digest,
             registered.environment_digest,
@@ -87,10 +108,10 @@ def _source(query: Query, registered: RegisteredPipeline) -> SourceSpec:
             pipeline.scorer,
             query.content,
             seed,
-            query.rate_per_s,
-            deadline_ms,
+            0.0 if stream else deadline_ms,
             list(pipeline.outputs),
             clip,
+            *((query.input, str(feed)) if query.input else ()),
         ),
         query_id=query.id,
         pipeline_id=pipeline.id,
@@ -104,60 +125,21 @@ def _source(query: Query, registered: RegisteredPipeline) -> SourceSpec:
         deadline_ms=deadline_ms,
         output_operator_ids=pipeline.outputs,
         clip=clip,
+        input=query.input,
+        leader_query_id=shared.leader(query.id),
+        weight=query.weight,
+        given_by=shared.done_by_others(query.id, pipeline.operators),
+        feed=feed,
+        sink=query.sink,
     )
 
 
-def serving_seed(query_id: QueryId) -> int:
-    """The seed of a query's live items, 2**30..2**31: not the small seeds of sample sets."""
-    return int.from_bytes(hashlib.sha256(query_id.encode()).digest()[:4], "big") % 2**30 + 2**30
+def serving_seed(owner: str) -> int:
+    """The seed of the live items of a query, or of all who read the same; 2**30..2**31: no sample set has such."""
+    return int.from_bytes(hashlib.sha256(owner.encode()).digest()[:4], "big") % 2**30 + 2**30
 
 
-def _replica_set(
-    query: Query, registered: RegisteredPipeline, operator: OperatorSpec, placed: OperatorPlan, plan: Plan
-) -> ReplicaSet:
-    knobs = knobs_of(plan.configuration, operator.id)
-    return ReplicaSet(
-        key=_key(
-            query.id,
-            registered.pipeline.id,
-            operator.id,
-            registered.bundle_digest,
-            registered.environment_digest,
-            operator.entry_point,
-            knobs,
-            placed.replicas,
-            placed.cores,
-            placed.accelerator_slots,
-            placed.accelerator_memory_bytes,
-            placed.memory_bytes,
-            placed.batch,
-            operator.hang_ms,
-            list(operator.inputs),
-        ),
-        query_id=query.id,
-        pipeline_id=registered.pipeline.id,
-        operator_id=operator.id,
-        bundle_digest=registered.bundle_digest,
-        environment_digest=registered.environment_digest,
-        entry_point=operator.entry_point,
-        knobs=knobs,
-        replicas=placed.replicas,
-        cores=placed.cores,
-        accelerator_slots=placed.accelerator_slots,
-        accelerator_memory_bytes=placed.accelerator_memory_bytes,
-        memory_bytes=placed.memory_bytes,
-        batch=placed.batch,
-        hang_ms=operator.hang_ms,
-        inputs=operator.inputs,
-    )
-
-
-def _key(*parts: object) -> str:
-    """Short identity of what a process is; 80 bits keep apart all that a fleet will ever run."""
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:20]
-
-
-def _route(query_id: QueryId, operator: OperatorSpec, hosts: Hosts) -> Route:
+def _route(query_id: QueryId, operator: OperatorSpec, hosts: Hosts, shared: SharedRuns) -> Route:
     shares: dict[DeviceId, float] = {}
     for placed in hosts[operator.id]:
         shares[placed.device_id] = shares.get(placed.device_id, 0.0) + placed.share_ratio
@@ -166,6 +148,9 @@ def _route(query_id: QueryId, operator: OperatorSpec, hosts: Hosts) -> Route:
         operator_id=operator.id,
         inputs=operator.inputs,
         targets=tuple(Target(device_id=device_id, share_ratio=share) for device_id, share in sorted(shares.items())),
+        given_by=shared.given(query_id, operator),
+        earlier_ms=shared.earlier_ms(query_id, operator.id),
+        each=operator.each,
     )
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from math import ceil
 
 from circinus.model.pipeline import OperatorId
 from circinus.model.query import QueryId
+from circinus.sketch import Sketch
 from circinus.v1 import types_pb2
 
 
@@ -16,7 +16,7 @@ class Observed:
     """What was observed of one query over the windows given.
 
     Every emitted item ends as answered, late, dropped or failed; ``causes`` counts the last two by their cause.
-    Percentiles are of answered and late items (nearest rank; 0 without any). ``item_goodput_per_s`` is weightless:
+    Percentiles are of answered and late items (within 1%; 0 without any). ``item_goodput_per_s`` is weightless:
     the number of items answered in time times their mean score, where anything is scored, per second.
     """
 
@@ -29,9 +29,13 @@ class Observed:
     causes: Mapping[str, int]
     latency_p50_ms: float
     latency_p95_ms: float
+    latency_p99_ms: float
     accuracy_ratio: float | None
     scored: int
     item_goodput_per_s: float
+    agreement_ratio: float | None
+    agreement_items: int
+    bytes_sent: int
 
 
 @dataclass(slots=True, kw_only=True)
@@ -43,10 +47,13 @@ class _Sums:
     dropped: int = 0
     failed: int = 0
     causes: dict[str, int] = field(default_factory=dict)
-    latencies_ms: list[float] = field(default_factory=list)
+    latency_ms: Sketch = field(default_factory=Sketch)
     scores_ratio: list[float] = field(default_factory=list)
     on_time_score: float = 0.0
     on_time_scored: int = 0
+    shadow_score: float = 0.0
+    shadow_scored: int = 0
+    bytes_sent: int = 0
 
 
 def observed(windows: Iterable[types_pb2.QueryWindow]) -> dict[QueryId, Observed]:
@@ -63,15 +70,17 @@ def observed(windows: Iterable[types_pb2.QueryWindow]) -> dict[QueryId, Observed
         for by_cause in (window.dropped_by_cause, window.failed_by_cause):
             for cause, count in by_cause.items():
                 entry.causes[cause] = entry.causes.get(cause, 0) + count
-        entry.latencies_ms.extend(window.latencies_ms)
+        entry.latency_ms.merge(Sketch.of(window.latency_ms))
         entry.scores_ratio.extend(window.scores_ratio)
         entry.on_time_score += window.on_time_score_sum
         entry.on_time_scored += window.on_time_scored
+        entry.shadow_score += window.shadow_score_sum
+        entry.shadow_scored += window.shadow_scored
+        entry.bytes_sent += window.bytes_sent
     return {query_id: _observed(entry) for query_id, entry in sums.items()}
 
 
 def _observed(sums: _Sums) -> Observed:
-    latencies_ms = sorted(sums.latencies_ms)
     scored = len(sums.scores_ratio)
     # Scores may become known in another window than outcomes: their mean stands for all.
     mean_ratio = sums.on_time_score / sums.on_time_scored if sums.on_time_scored else 0.0 if scored else 1.0
@@ -83,18 +92,16 @@ def _observed(sums: _Sums) -> Observed:
         dropped=sums.dropped,
         failed=sums.failed,
         causes=dict(sorted(sums.causes.items())),
-        latency_p50_ms=_rank(latencies_ms, 0.5),
-        latency_p95_ms=_rank(latencies_ms, 0.95),
+        latency_p50_ms=sums.latency_ms.quantile(0.5),
+        latency_p95_ms=sums.latency_ms.quantile(0.95),
+        latency_p99_ms=sums.latency_ms.quantile(0.99),
         accuracy_ratio=sum(sums.scores_ratio) / scored if scored else None,
         scored=scored,
         item_goodput_per_s=sums.answered * mean_ratio / sums.duration_s if sums.duration_s > 0.0 else 0.0,
+        agreement_ratio=sums.shadow_score / sums.shadow_scored if sums.shadow_scored else None,
+        agreement_items=sums.shadow_scored,
+        bytes_sent=sums.bytes_sent,
     )
-
-
-def _rank(ascending: list[float], share_ratio: float) -> float:
-    if not ascending:
-        return 0.0
-    return ascending[max(0, ceil(share_ratio * len(ascending)) - 1)]
 
 
 def operators(windows: Iterable[types_pb2.OperatorWindow]) -> dict[QueryId, tuple[types_pb2.OperatorWindow, ...]]:

@@ -11,11 +11,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from circinus.model.pipeline import configuration_key
 from circinus.model.plan import Certainty, Plan, Selection
 from circinus.model.query import Query, QueryId
-from cloud_planner.core.decompose import Fleet, decompose
+from cloud_planner.core.decompose import Choice, Fleet, decompose
 from cloud_planner.core.needs import Assessment, Circumstances, assess, unmeasured
 from cloud_planner.core.problem import Problem
+from cloud_planner.core.revisions import Revisions, revised_devices, revised_queries, shifted
 from cloud_planner.core.select.milp import Solver
 
 if TYPE_CHECKING:
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
 
 #: All provisional queries together weigh this part of the lightest certified one.
 _PROVISIONAL_RATIO = 0.25
+#: How likely a configuration that was observed to miss its bound is taken to meet it.
+_UNLIKELY_RATIO = 0.05
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +59,49 @@ class PlanResult:
 
     selection: Selection
     findings: tuple[str, ...]
+
+
+def revised(snapshot: Snapshot, revisions: Revisions) -> Snapshot:
+    """A snapshot with what was found in place of what was stated; the very same if nothing was.
+
+    A query of which no configuration meets its bound as observed keeps the best as a provisional one: it is served.
+    """
+    if not revisions:
+        return snapshot
+    by_id = {query.id: query for query in snapshot.queries}
+    fleet = snapshot.fleet
+    choices = {
+        query_id: _shifted(by_id[query_id], ones, revisions) if query_id in by_id else ones
+        for query_id, ones in fleet.choices.items()
+    }
+    return replace(
+        snapshot,
+        fleet=replace(fleet, devices=revised_devices(fleet.devices, revisions), choices=choices, revisions=revisions),
+        queries=revised_queries(snapshot.queries, revisions),
+    )
+
+
+def _shifted(query: Query, choices: tuple[Choice, ...], revisions: Revisions) -> tuple[Choice, ...]:
+    made = tuple(
+        replace(
+            choice,
+            accuracy=shifted(
+                choice.accuracy,
+                revisions.shift(query.pipeline_id, query.content, configuration_key(choice.configuration)),
+            ),
+        )
+        for choice in choices
+    )
+    if made == choices:
+        return choices
+    bound = query.slo.accuracy_ratio
+    if bound is None:
+        return made
+    meets = tuple(choice for choice in made if choice.accuracy.low >= bound - query.slo.accuracy_margin_ratio)
+    if meets:
+        return meets
+    best = max(made, key=lambda choice: (choice.accuracy.value, configuration_key(choice.configuration)))
+    return (replace(best, certified=False, probability_ratio=min(best.probability_ratio, _UNLIKELY_RATIO)),)
 
 
 def draft(snapshot: Snapshot) -> Draft:

@@ -132,7 +132,8 @@ class Step:
     ``items_per_item`` is how many items it handles for one item of the source (fan-out). ``single``: it carries state
     from item to item, so one replica does them all. ``site_inputs``: inputs whose items may not leave the site of the
     machine where they are made. ``share_key``: the same text means the same code with the same own knobs ("": never
-    shared).
+    shared). ``pooled``: its replicas live in processes of others with that key; else, and where it carries state, they
+    are only shared as part of a prefix.
     """
 
     operator_id: OperatorId
@@ -143,6 +144,7 @@ class Step:
     single: bool = False
     site_inputs: frozenset[OperatorId] = frozenset()
     share_key: str = ""
+    pooled: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -42,7 +42,7 @@ def processes_of(problem: Problem) -> dict[tuple[DeviceId, str], Process]:
         if query.splittable:
             continue
         for step in dict.fromkeys(step for candidate in query.candidates for step in candidate.steps):
-            for option in step.options if step.share_key else ():
+            for option in step.options if step.share_key and step.pooled and not step.single else ():
                 machine = machines.get(option.machine)
                 if machine is not None and option.capacity_per_s > 0.0 and _fits(machine, option):
                     options[machine.id, step.share_key].append(option)

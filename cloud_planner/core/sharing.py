@@ -2,8 +2,9 @@
 
 docs/adr/0016-what-queries-share.md. Only replicas of unsplit queries on shared machines with count 1 are shared.
 
-- Process: replicas with equal ``share_key`` on one machine live in as many processes as their cores take, each of
-  which serves as many cores as processes.py says. Memory is taken once for each process, all else for each replica.
+- Process: replicas of pooled steps with equal ``share_key`` on one machine live in as many processes as their cores
+  take, each of which serves as many cores as processes.py says. Memory is taken once for each process, all else for
+  each replica.
 - Prefix: a step of queries that read the very same items runs once where share key, option and number of replicas agree
   and the same holds for all that is upstream of it.
 """
@@ -28,16 +29,22 @@ Prefix = tuple[object, ...]
 
 
 def may_share(problem: Problem, machine: Machine, query: QueryProblem, step: Step) -> bool:
+    """Whether a step's replicas on a machine may do others' work, too: in a process of both, or as one of both."""
+    return problem.sharing is not Sharing.NONE and bool(step.share_key) and not query.splittable and is_single(machine)
+
+
+def lives_in_process(problem: Problem, machine: Machine, query: QueryProblem, step: Step) -> bool:
     """Whether a step's replicas on a machine live in processes that others' may share.
 
     Their waiting is estimated at the utilisation cap, as for split queries, so that it does not depend on who does.
+    What carries state from item to item lives alone.
     """
-    return problem.sharing is not Sharing.NONE and bool(step.share_key) and not query.splittable and is_single(machine)
+    return step.pooled and not step.single and may_share(problem, machine, query, step)
 
 
 def at_cap(problem: Problem, machine: Machine, query: QueryProblem, step: Step) -> bool:
     """Whether waiting at a step's replicas is estimated at the utilisation cap."""
-    return query.splittable or may_share(problem, machine, query, step)
+    return query.splittable or lives_in_process(problem, machine, query, step)
 
 
 def merges(network: Network, query: QueryProblem) -> bool:
@@ -65,7 +72,7 @@ def step_amounts(
     amount, in cores, stands for it there. Else it is that of processes of its own.
     """
     machine = network.machines[option.machine]
-    if not may_share(problem, machine, query, step):
+    if not lives_in_process(problem, machine, query, step):
         yield from machine_amounts(machine, option, replicas)
         return
     for resource, amount in machine_amounts(machine, option, replicas):
@@ -120,6 +127,7 @@ def prefixes(
 __all__ = [
     "Prefix",
     "at_cap",
+    "lives_in_process",
     "may_share",
     "merges",
     "prefixes",

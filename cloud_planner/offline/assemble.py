@@ -18,12 +18,11 @@ from circinus.model.pipeline import (
     KnobValue,
     OperatorId,
     PipelineId,
-    configuration_key,
-    knobs_of,
 )
 from circinus.model.plan import Interval
 from circinus.model.query import QueryId
 from cloud_planner.core.problem import Candidate, Problem, QueryProblem, Sharing, Step
+from cloud_planner.core.shareable import share_key
 from cloud_planner.offline.case import (
     AT_SOURCE,
     AccuracyRow,
@@ -266,7 +265,7 @@ class _Builder:
         """The same for the same code with the same own knobs; "" where nothing is shared."""
         if not self._shares:
             return ""
-        return f"{self._pipeline.id}/{operator.id} {configuration_key(knobs_of(configuration, operator.id))}"
+        return share_key(self._pipeline.id, operator.id, configuration)
 
     def why_none(self, query: QueryEntry) -> str:
         """Why a query has no candidate."""

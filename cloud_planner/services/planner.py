@@ -26,6 +26,13 @@ from cloud_planner.services import states
 
 _MAX_QUERIES_AT_ONCE = 1_000
 _MAX_CHANGES = 1_000
+#: Episodes of a query's stand-by that are told.
+_EPISODES = 20
+#: Accounts that are told where no number is asked for, and at most.
+_ACCOUNTS = 200
+_MAX_ACCOUNTS = 500
+#: The oldest are left out where all would be more: a message is at most 4 MiB.
+_MAX_ACCOUNTS_BYTES = 3_500_000
 #: The end of the year 9999: no later moment has a date.
 _LAST_SECOND = 253_402_300_799
 _MAX_SPEC_CHARS = 1_000_000
@@ -34,6 +41,9 @@ _PROGRESS_S = 0.25
 _PROGRESS_IDLE_S = 2.0
 
 Context = grpc.aio.ServicerContext[Any, Any]
+#: Findings of drift that are told: of all queries, of one.
+_FINDINGS = 20
+_FINDINGS_OF_QUERY = 5
 
 
 class PlannerService(planner_pb2_grpc.PlannerServiceServicer):
@@ -62,6 +72,7 @@ class PlannerService(planner_pb2_grpc.PlannerServiceServicer):
         )
         response.queries_pending = len(phases) - response.queries_placed - response.queries_unplaced
         response.started_at.FromDatetime(self._started_at)
+        response.findings.extend(states.finding(one) for one in overview.watching.findings[-_FINDINGS:])
         return response
 
     @aborts_with_status
@@ -156,12 +167,16 @@ class PlannerService(planner_pb2_grpc.PlannerServiceServicer):
         """Every query, or one."""
         overview = self._overview
         queries = overview.catalog.select(QueryId(request.query_id[:200]))
-        return planner_pb2.ListQueriesResponse(queries=[self._query_state(query) for query in queries])
+        return planner_pb2.ListQueriesResponse(queries=[await self._query_state(query) for query in queries])
 
-    def _query_state(self, query: Query) -> planner_pb2.QueryState:
+    async def _query_state(self, query: Query) -> planner_pb2.QueryState:
         overview = self._overview
         search = overview.searching.state(query.id)
-        return states.query_state(query, overview.loop.decision, overview.rollout.newest, search)
+        episodes = await overview.store.episodes(query.id, _EPISODES) if query.stand_by else ()
+        state = states.query_state(query, overview.loop.decision, overview.rollout.newest, search, episodes)
+        mine = [one for one in overview.watching.findings if query.id in one.query_ids]
+        state.findings.extend(states.finding(one) for one in mine[-_FINDINGS_OF_QUERY:])
+        return state
 
     @aborts_with_status
     async def WatchQuery(self, request: planner_pb2.WatchQueryRequest, context: Context) -> None:
@@ -172,7 +187,7 @@ class PlannerService(planner_pb2_grpc.PlannerServiceServicer):
         while True:
             heard = overview.watched.rings
             (query,) = overview.catalog.select(query_id)
-            state = self._query_state(query)
+            state = await self._query_state(query)
             if state != told:
                 told = state
                 await context.write(planner_pb2.WatchQueryResponse(query=state))
@@ -268,5 +283,29 @@ class PlannerService(planner_pb2_grpc.PlannerServiceServicer):
             clip = overview.catalog.pipelines[query.pipeline_id].pipeline.content(query.content).clip
             prediction = accuracy_prediction(scores, items=max(1, found.scored // clip)) if scores else None
             number = generation.number if generation is not None else 0
-            entries.append(states.ledger_entry(query, number, found, operators.get(query.id, ()), plan, prediction))
+            entry = states.ledger_entry(query, number, found, operators.get(query.id, ()), plan, prediction)
+            entry.stand_by_answered = sum(
+                window.stand_by_answered for window in windows.queries if window.query_id == query.id
+            )
+            entry.stand_bys.extend(await overview.store.episodes(query.id, _EPISODES))
+            entries.append(entry)
         return planner_pb2.GetLedgerResponse(entries=entries)
+
+    @aborts_with_status
+    async def GetAccounts(
+        self, request: planner_pb2.GetAccountsRequest, context: Context
+    ) -> planner_pb2.GetAccountsResponse:
+        """What each generation promised of each query beside what was seen."""
+        check.number("limit", request.limit, high=_MAX_ACCOUNTS)
+        query_id = check.name("query_id", request.query_id, empty=True)
+        await self._overview.telemetry.flush()
+        records, found = await self._overview.accounts.list(request.limit or _ACCOUNTS, query_id)
+        response = planner_pb2.GetAccountsResponse(calibration=found)
+        size_bytes = 0
+        for record in records:
+            message = states.account_message(record)
+            size_bytes += message.ByteSize()
+            if size_bytes > _MAX_ACCOUNTS_BYTES:
+                break
+            response.accounts.append(message)
+        return response

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from circinus import wire
 from circinus.model.pipeline import RegisteredPipeline
@@ -10,10 +10,12 @@ from circinus.model.plan import Interval
 from circinus.model.query import Query, QueryId
 from circinus.model.search import SearchState
 from circinus.v1 import control_pb2, planner_pb2, types_pb2
+from cloud_planner.core.calibration import Account, judge
 from cloud_planner.core.ledger import Observed
 from cloud_planner.planning_loop import Decision
 from cloud_planner.registry import DeviceRecord
-from cloud_planner.store import GenerationRecord, RolloutPhase
+from cloud_planner.store import AccountRecord, GenerationRecord, RolloutPhase
+from cloud_planner.watching import Noted
 
 
 def device_state(record: DeviceRecord, newest: GenerationRecord | None) -> planner_pb2.DeviceState:
@@ -39,6 +41,8 @@ def _pids(record: DeviceRecord, newest: GenerationRecord | None) -> dict[str, in
     if directive is not None:
         names = {found.key: f"{found.query_id}/{found.operator_id}" for found in directive.replica_sets}
         names |= {found.key: f"{found.query_id}/source" for found in directive.sources}
+        for found in (one for stand_by in directive.stand_bys for one in stand_by.replica_sets):
+            names.setdefault(found.key, f"{found.query_id}/stand-by/{found.operator_id}")
     pids: dict[str, int] = {}
     for key, replicas in record.status.pids.items():
         for number, pid in enumerate(replicas.pids, start=1):
@@ -47,12 +51,22 @@ def _pids(record: DeviceRecord, newest: GenerationRecord | None) -> dict[str, in
 
 
 def query_state(
-    query: Query, decision: Decision, newest: GenerationRecord | None, search: SearchState | None = None
+    query: Query,
+    decision: Decision,
+    newest: GenerationRecord | None,
+    search: SearchState | None = None,
+    episodes: Sequence[control_pb2.StandByEpisode] = (),
 ) -> planner_pb2.QueryState:
     """A query, with its plan or the reason why it has none, and what its search knows."""
     state = planner_pb2.QueryState(query=wire.query_to_message(query), phase=planner_pb2.QUERY_PHASE_PENDING)
     if search is not None:
         state.search.CopyFrom(wire.search_to_message(search))
+    stand_by = next((one for one in decision.summary.stand_bys if one.query_id == query.id), None)
+    if stand_by is not None or episodes:
+        state.stand_by.query_id = query.id
+        if stand_by is not None:
+            state.stand_by.CopyFrom(stand_by)
+        state.stand_by.episodes.extend(episodes)
     plan = plan_of(decision.summary, query.id)
     if plan is not None:
         state.phase = planner_pb2.QUERY_PHASE_PLACED
@@ -73,6 +87,24 @@ def query_state(
             return state
     state.reason = "it is being looked at"
     return state
+
+
+def finding(noted: Noted) -> planner_pb2.DriftFinding:
+    """A finding of drift."""
+    found = noted.finding
+    message = planner_pb2.DriftFinding(
+        kind=found.kind.value,
+        subject=found.subject,
+        stated=found.stated,
+        before=found.before,
+        after=found.after,
+        began_before_s=max(0.0, found.at_s - found.since_s),
+        evidence=found.evidence,
+        returned=found.returned,
+        query_ids=noted.query_ids,
+    )
+    message.found_at.FromDatetime(noted.at)
+    return message
 
 
 def plan_of(summary: planner_pb2.SelectionSummary, query_id: QueryId) -> types_pb2.Plan | None:
@@ -119,6 +151,10 @@ def ledger_entry(
         causes=causes,
         latency_p50_ms=seen.latency_p50_ms,
         latency_p95_ms=seen.latency_p95_ms,
+        latency_p99_ms=seen.latency_p99_ms,
+        agreement_ratio=seen.agreement_ratio,
+        agreement_items=seen.agreement_items,
+        bytes_sent=seen.bytes_sent,
         accuracy_ratio=seen.accuracy_ratio,
         scored=seen.scored,
         item_goodput_per_s=seen.item_goodput_per_s * query.weight,
@@ -132,3 +168,26 @@ def ledger_entry(
             types_pb2.Interval(value=prediction.value, low=prediction.low, high=prediction.high)
         )
     return entry
+
+
+def account_message(record: AccountRecord) -> planner_pb2.Account:
+    """An account, judged if enough was seen."""
+    account = Account(promise=record.promise, seen=record.seen)
+    message = planner_pb2.Account(
+        query_id=record.query_id,
+        generation=record.generation.number,
+        promise=record.promise,
+        seen=record.seen,
+        open=account.open,
+    )
+    message.created_at.FromDatetime(record.created_at)
+    if not account.open:
+        judged = judge(account)
+        message.latency_ms.CopyFrom(
+            types_pb2.Interval(value=judged.latency_ms.value, low=judged.latency_ms.low, high=judged.latency_ms.high)
+        )
+        message.latency_seen_ms = judged.latency_seen_ms
+        message.throughput_seen_per_s = judged.throughput_seen_per_s
+        message.slo_probability_ratio = judged.slo_probability_ratio
+        message.slo_met = judged.slo_met
+    return message

@@ -13,7 +13,9 @@ from circinus.model.directive import Generation
 from circinus.model.pipeline import ContentRef, PipelineId
 from circinus.model.profile import ConfigurationProfile, ProfileTable
 from circinus.model.query import Query, QueryId
-from circinus.v1 import planner_pb2, types_pb2
+from circinus.v1 import control_pb2, planner_pb2, types_pb2
+from cloud_planner.core.drift_terms import Finding
+from cloud_planner.core.revisions import Revisions
 from cloud_planner.core.search_terms import (
     Attempt,
 )
@@ -62,6 +64,7 @@ class TelemetryRecord:
     received_at: datetime
     queries: tuple[types_pb2.QueryWindow, ...]
     operators: tuple[types_pb2.OperatorWindow, ...]
+    stand_bys: tuple[control_pb2.StandByEpisode, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +75,35 @@ class SearchRecord:
     submitted_at: datetime
     attempts: tuple[Attempt, ...]
     state: planner_pb2.SearchState
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccountRecord:
+    """What was promised of a query under a generation, and what was seen so far: of windows up to ``window_id``."""
+
+    generation: Generation
+    query_id: QueryId
+    created_at: datetime
+    promise: planner_pb2.Promise
+    seen: planner_pb2.Seen
+    window_id: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DriftRecord:
+    """What stands in for stated figures, and the last findings: each with its moment and the queries it bears on."""
+
+    revisions: Revisions
+    findings: tuple[tuple[Finding, datetime, tuple[QueryId, ...]], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredWindow:
+    """A window with its number, which rises, and the device that it is of."""
+
+    id: int
+    device_id: DeviceId
+    window: types_pb2.QueryWindow | types_pb2.OperatorWindow
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,5 +199,35 @@ class Store(Protocol):
     async def windows(self, since: datetime, generation: Generation | None = None) -> Windows:
         """Windows that start at or after a moment, of one generation or of all."""
 
+    async def put_episodes(self, device_id: DeviceId, episodes: Sequence[control_pb2.StandByEpisode]) -> None:
+        """Keeps when stand-bys served; told again, with its end or without, one stays one, and an end stands."""
+
+    async def episodes(self, query_id: QueryId, limit: int) -> tuple[control_pb2.StandByEpisode, ...]:
+        """The newest episodes of a query, newest first."""
+
+    async def prune_episodes(self, before: datetime) -> None:
+        """Forgets episodes from before a moment."""
+
     async def prune_telemetry(self, before: datetime) -> None:
         """Forgets windows that start before a moment."""
+
+    async def put_drift(self, record: DriftRecord) -> None:
+        """Keeps what drift found, in place of what was kept before."""
+
+    async def drift(self) -> DriftRecord | None:
+        """What drift found; None: nothing yet."""
+
+    async def put_accounts(self, records: Sequence[AccountRecord]) -> None:
+        """Opens accounts; one that is there already stands."""
+
+    async def accounts(self, limit: int) -> tuple[AccountRecord, ...]:
+        """The newest accounts, newest first."""
+
+    async def unseen_windows(self, record: AccountRecord, limit: int) -> tuple[StoredWindow, ...]:
+        """The first windows of an account that were not seen yet, by number."""
+
+    async def put_seen(self, records: Sequence[AccountRecord]) -> None:
+        """Keeps what was seen, with up to which window."""
+
+    async def prune_accounts(self, before: datetime, keep: int) -> None:
+        """Forgets accounts that were opened before a moment, and all but the newest so many."""

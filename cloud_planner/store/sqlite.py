@@ -30,6 +30,9 @@ from cloud_planner.core.search_terms import (
     Attempt,
 )
 from cloud_planner.store import profile_rows
+from cloud_planner.store.account_rows import SqliteAccounts
+from cloud_planner.store.drift_rows import SqliteDrift
+from cloud_planner.store.episode_rows import SqliteEpisodes
 from cloud_planner.store.port import (
     GenerationRecord,
     PipelineRecord,
@@ -44,7 +47,7 @@ def _moment(seconds: float) -> datetime:
     return datetime.fromtimestamp(seconds, UTC)
 
 
-class SqliteStore:
+class SqliteStore(SqliteAccounts, SqliteDrift, SqliteEpisodes):
     """Use ``open``. Implements ``Store``."""
 
     def __init__(self, connection: aiosqlite.Connection) -> None:

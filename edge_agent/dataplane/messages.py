@@ -1,7 +1,12 @@
-"""PURE. Items and outcomes <-> their messages. What comes in is checked field by field."""
+"""PURE. Items and outcomes <-> the headers of their messages. What comes in is checked field by field.
+
+The payload travels beside the header (frames.py).
+"""
 
 from __future__ import annotations
 
+import struct
+from functools import lru_cache
 from math import isfinite
 
 from circinus.errors import InvalidInput, TooLarge
@@ -9,9 +14,21 @@ from circinus.model.directive import Generation
 from circinus.model.pipeline import OperatorId
 from circinus.model.query import QueryId
 from circinus.v1 import dataplane_pb2
-from edge_agent.dataplane.item import MAX_DETAIL_CHARS, MAX_ID_CHARS, MAX_PAYLOAD_BYTES, Cause, Input, Outcome, Verdict
+from edge_agent.dataplane.frames import varint
+from edge_agent.dataplane.item import (
+    MAX_DETAIL_CHARS,
+    MAX_ID_CHARS,
+    MAX_PARTS,
+    MAX_PAYLOAD_BYTES,
+    Cause,
+    Input,
+    Outcome,
+    Payload,
+    Verdict,
+)
 
 MS_PER_S = 1000.0
+_DOUBLE = struct.Struct("<d")
 #: A deadline further off than this is none (and no sum of seconds that overflows).
 _MAX_REMAINING_MS = 24 * 3600 * 1000.0
 _KIND_OF = {
@@ -23,43 +40,63 @@ _KNOWN_CAUSES = frozenset(cause.value for cause in Cause)
 _VERDICT_OF = {kind: verdict for verdict, kind in _KIND_OF.items()}
 
 
-def item_message(one: Input, now_s: float) -> dataplane_pb2.ItemMessage:
-    """An item's message, with what is left of its deadline now."""
+def item_header(one: Input, now_s: float, stream: int = 0) -> bytes:
+    """An item's message without its payload, with what is left of its deadline now. ``stream`` 0: it goes whole.
+
+    Most of it is the same for all items of a place, and kept: making it anew costs more than all else.
+    """
+    generation = one.generation
+    same = _same_header(one.query_id, generation.epoch, generation.number, one.operator_id, one.input_name, one.excess)
+    request_id = one.request_id.encode()
+    header = b"%b\x0a%b%b" % (same, varint(len(request_id)), request_id)
+    if one.deadline_s is not None:
+        header += b"\x39" + _DOUBLE.pack((one.deadline_s - now_s) * MS_PER_S)
+    if one.part or one.parts != 1:
+        header += dataplane_pb2.ItemMessage(part=one.part, parts=one.parts).SerializeToString()
+    if stream:
+        header += dataplane_pb2.ItemMessage(size_bytes=len(one.payload), stream=stream).SerializeToString()
+    return header
+
+
+@lru_cache(maxsize=256)
+def _same_header(query_id: str, epoch: int, number: int, operator_id: str, input_name: str, excess: bool) -> bytes:
     return dataplane_pb2.ItemMessage(
-        request_id=one.request_id,
-        query_id=one.query_id,
-        epoch=one.generation.epoch,
-        generation=one.generation.number,
-        operator_id=one.operator_id,
-        input_name=one.input_name,
-        remaining_ms=None if one.deadline_s is None else (one.deadline_s - now_s) * MS_PER_S,
-        payload=one.payload,
-    )
+        query_id=query_id,
+        epoch=epoch,
+        generation=number,
+        operator_id=operator_id,
+        input_name=input_name,
+        excess=excess,
+    ).SerializeToString()
 
 
-def input_of(message: dataplane_pb2.ItemMessage, now_s: float) -> Input:
-    """The item in a message.
+def input_of(header: dataplane_pb2.ItemMessage, payload: Payload, now_s: float) -> Input:
+    """The item of a header and its payload.
 
     Raises:
-        InvalidInput: an id is empty or too long, or the deadline is not a number.
+        InvalidInput: an id is empty or too long, the deadline is not a number, or the part is none of the parts.
         TooLarge: the payload is over the limit.
     """
-    remaining_ms = message.remaining_ms if message.HasField("remaining_ms") else None
+    remaining_ms = header.remaining_ms if header.HasField("remaining_ms") else None
     if remaining_ms is not None and not isfinite(remaining_ms):
-        raise InvalidInput(f"item {message.request_id[:MAX_ID_CHARS]!r}: remaining_ms is {remaining_ms}")
+        raise InvalidInput(f"item {header.request_id[:MAX_ID_CHARS]!r}: remaining_ms is {remaining_ms}")
+    parts = _parts(header.part, header.parts)
     return Input(
-        request_id=_id("request_id", message.request_id),
-        query_id=QueryId(_id("query_id", message.query_id)),
-        generation=Generation(epoch=message.epoch, number=message.generation),
-        operator_id=OperatorId(_id("operator_id", message.operator_id)),
-        input_name=OperatorId(_id("input_name", message.input_name)),
+        request_id=_id("request_id", header.request_id),
+        query_id=QueryId(_id("query_id", header.query_id)),
+        generation=Generation(epoch=header.epoch, number=header.generation),
+        operator_id=OperatorId(_id("operator_id", header.operator_id)),
+        input_name=OperatorId(_id("input_name", header.input_name)),
         deadline_s=None if remaining_ms is None else now_s + min(remaining_ms, _MAX_REMAINING_MS) / MS_PER_S,
-        payload=_payload(message.payload),
+        payload=_payload(payload),
+        excess=header.excess,
+        part=header.part,
+        parts=parts,
     )
 
 
-def outcome_message(outcome: Outcome) -> dataplane_pb2.OutcomeMessage:
-    """An outcome's message."""
+def outcome_header(outcome: Outcome, stream: int = 0) -> bytes:
+    """An outcome's message without its payload. ``stream`` 0: it goes whole."""
     return dataplane_pb2.OutcomeMessage(
         request_id=outcome.request_id,
         query_id=outcome.query_id,
@@ -68,31 +105,44 @@ def outcome_message(outcome: Outcome) -> dataplane_pb2.OutcomeMessage:
         cause=outcome.cause,
         detail=outcome.detail[:MAX_DETAIL_CHARS],
         operator_id=outcome.operator_id,
-        payload=outcome.payload,
-    )
+        size_bytes=len(outcome.payload) if stream else 0,
+        stream=stream,
+        part=outcome.part,
+        parts=outcome.parts if outcome.parts != 1 else 0,
+    ).SerializeToString()
 
 
-def outcome_of(message: dataplane_pb2.OutcomeMessage) -> Outcome:
-    """The outcome in a message.
+def outcome_of(header: dataplane_pb2.OutcomeMessage, payload: bytes) -> Outcome:
+    """The outcome of a header and its payload.
 
     Raises:
         InvalidInput: an id is empty or too long, or the kind is unknown.
         TooLarge: the payload is over the limit.
     """
-    verdict = _VERDICT_OF.get(message.kind)
+    parts = _parts(header.part, header.parts)
+    verdict = _VERDICT_OF.get(header.kind)
     if verdict is None:
-        raise InvalidInput(f"outcome of item {message.request_id[:MAX_ID_CHARS]!r} has unknown kind {message.kind}")
+        raise InvalidInput(f"outcome of item {header.request_id[:MAX_ID_CHARS]!r} has unknown kind {header.kind}")
     return Outcome(
-        request_id=_id("request_id", message.request_id),
-        query_id=QueryId(_id("query_id", message.query_id)),
-        generation_number=message.generation,
+        request_id=_id("request_id", header.request_id),
+        query_id=QueryId(_id("query_id", header.query_id)),
+        generation_number=header.generation,
         verdict=verdict,
         # Causes become keys of counters: another device must not make them grow without end.
-        cause=_cause(message.cause) if verdict is not Verdict.ANSWERED else "",
-        detail=message.detail[:MAX_DETAIL_CHARS],
-        operator_id=OperatorId(_id("operator_id", message.operator_id)),
-        payload=_payload(message.payload),
+        cause=_cause(header.cause) if verdict is not Verdict.ANSWERED else "",
+        detail=header.detail[:MAX_DETAIL_CHARS],
+        operator_id=OperatorId(_id("operator_id", header.operator_id)),
+        payload=bytes(_payload(payload)),
+        part=header.part,
+        parts=parts,
     )
+
+
+def _parts(part: int, parts: int) -> int:
+    parts = parts or 1
+    if parts > MAX_PARTS or part >= parts:
+        raise InvalidInput(f"part {part} of {parts} is none; at most {MAX_PARTS} parts may be")
+    return parts
 
 
 def _cause(text: str) -> str:
@@ -107,7 +157,7 @@ def _id(field: str, text: str) -> str:
     return text
 
 
-def _payload(payload: bytes) -> bytes:
+def _payload(payload: Payload) -> Payload:
     if len(payload) > MAX_PAYLOAD_BYTES:
         raise TooLarge(f"a payload of {len(payload)} bytes is over the limit of {MAX_PAYLOAD_BYTES}")
     return payload

@@ -1,83 +1,67 @@
-"""The queue of one replica set: bounded, first in first out, shared by its replicas (work-conserving)."""
+"""The queue of one replica set, shared by its replicas: waits where waiting.py decides."""
 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 
 from circinus.clock import Clock
-from circinus.model.directive import Generation
+from circinus.model.directive import Generation, Use
 from edge_agent.dataplane.item import Work
-
-#: Bounds of one queue; the time is that which its replicas would need for what waits.
-MAX_ITEMS = 32
-MAX_WORK_S = 4.0
-MAX_BYTES = 64 * 1024 * 1024
-#: Bytes of one batch at most (unless a single item has more): it has to fit into one frame.
-MAX_BATCH_BYTES = 32 * 1024 * 1024
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Queued:
-    """An item and when it came."""
-
-    work: Work
-    since_s: float
+from edge_agent.dataplane.waiting import Dropped, Taken, WaitingLine
 
 
 class WorkQueue:
-    """What waits for the replicas of one set. ``on_overdue`` gets items whose deadline passed while they waited."""
+    """What waits for the replicas of one set. ``on_dropped`` gets each item that is let go of."""
 
-    def __init__(self, *, clock: Clock, replicas: int, on_overdue: Callable[[Work], None]) -> None:
-        #: Service time of one item, as learnt; seconds.
-        self.service_s = 0.0
+    def __init__(
+        self,
+        uses: Sequence[Use],
+        *,
+        clock: Clock,
+        replicas: int,
+        batch: int,
+        on_dropped: Callable[[Dropped], None],
+    ) -> None:
         self._clock = clock
-        self._replicas = max(1, replicas)
-        self._on_overdue = on_overdue
-        self._waiting: deque[Queued] = deque()
-        self._size_bytes = 0
+        self._on_dropped = on_dropped
+        self._line = WaitingLine(uses, replicas=replicas, batch=batch)
         self._wakers: set[asyncio.Future[None]] = set()
 
     def __len__(self) -> int:
-        return len(self._waiting)
+        return len(self._line)
 
-    def put(self, work: Work) -> bool:
-        """Takes an item; False: the queue is full."""
-        if self._full(work):
-            return False
-        self._waiting.append(Queued(work=work, since_s=self._clock.monotonic_s()))
-        self._size_bytes += work.size_bytes
+    def update(self, uses: Sequence[Use], *, batch: int) -> None:
+        """The uses from now on."""
+        self._line.update(uses, batch=batch)
         self.wake()
-        return True
 
-    def _full(self, work: Work) -> bool:
-        waiting = len(self._waiting)
-        if waiting < self._replicas:
-            return False  # less than one item for each replica is no queue, however slow they are
-        return (
-            waiting >= MAX_ITEMS
-            or self._size_bytes + work.size_bytes > MAX_BYTES
-            or waiting * self.service_s / self._replicas > MAX_WORK_S
-        )
+    def put(self, work: Work) -> None:
+        """Takes an item; it may be let go of at once, or others for it."""
+        self._tell(self._line.put(work, self._clock.monotonic_s()))
+        self.wake()
 
-    async def take(self, limit: int, abandoned: asyncio.Future[None]) -> list[Queued]:
-        """Waits for items and gives at least one and at most ``limit``; empty: ``abandoned`` was done first."""
-        abandoned.add_done_callback(self._wake_one)
+    async def take(self, limit: int, abandoned: asyncio.Future[None]) -> Taken:
+        """Waits for a batch of at least one item and at most ``limit``; an empty one: ``abandoned`` was done first."""
+        abandoned.add_done_callback(self._wake_on)
         try:
             while not abandoned.done():
-                if batch := self._pop(limit):
-                    return batch
-                waker = asyncio.get_running_loop().create_future()
-                self._wakers.add(waker)
-                try:
-                    await waker
-                finally:
-                    self._wakers.discard(waker)
-            return []
+                taken, dropped = self._line.take(limit, self._clock.monotonic_s())
+                self._tell(dropped)
+                if taken.batch:
+                    return taken
+                await self._until_changed(taken.again_at_s)
+            return Taken()
         finally:
-            abandoned.remove_done_callback(self._wake_one)
+            abandoned.remove_done_callback(self._wake_on)
+
+    def done(self, taken: Taken, wall_s: float | None) -> None:
+        """A batch is through in so long, or failed (None)."""
+        self._line.done(taken.number, taken.batch, wall_s)
+
+    def forget(self, work: Work) -> None:
+        """An item failed at one of its parts: nobody is to work for the others."""
+        self._line.forget(work)
 
     def wake(self) -> None:
         """Has every waiting taker look again; there are few of them, and none may miss an item."""
@@ -87,31 +71,29 @@ class WorkQueue:
 
     def clear(self) -> list[Work]:
         """Takes everything out."""
-        left = [queued.work for queued in self._waiting]
-        self._waiting.clear()
-        self._size_bytes = 0
-        return left
+        return self._line.clear()
 
     def count_older(self, than: Generation) -> int:
         """How many items of an older generation wait."""
-        return sum(1 for queued in self._waiting if queued.work.generation < than)
+        return self._line.count_older(than)
 
-    def _wake_one(self, _: asyncio.Future[None]) -> None:
+    async def _until_changed(self, again_at_s: float | None) -> None:
+        waker: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._wakers.add(waker)
+        alarm = None
+        if again_at_s is not None:
+            alarm = asyncio.ensure_future(self._clock.sleep(max(0.0, again_at_s - self._clock.monotonic_s())))
+            alarm.add_done_callback(self._wake_on)
+        try:
+            await waker
+        finally:
+            self._wakers.discard(waker)
+            if alarm is not None:
+                alarm.cancel()
+
+    def _tell(self, dropped: Sequence[Dropped]) -> None:
+        for one in dropped:
+            self._on_dropped(one)
+
+    def _wake_on(self, _: asyncio.Future[None]) -> None:
         self.wake()
-
-    def _pop(self, limit: int) -> list[Queued]:
-        now_s = self._clock.monotonic_s()
-        batch: list[Queued] = []
-        batch_bytes = 0
-        while self._waiting and len(batch) < limit:
-            size_bytes = self._waiting[0].work.size_bytes
-            if batch and batch_bytes + size_bytes > MAX_BATCH_BYTES:
-                break
-            queued = self._waiting.popleft()
-            self._size_bytes -= size_bytes
-            if queued.work.deadline_s is not None and queued.work.deadline_s <= now_s:
-                self._on_overdue(queued.work)
-                continue
-            batch.append(queued)
-            batch_bytes += size_bytes
-        return batch

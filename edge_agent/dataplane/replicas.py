@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from random import Random
 from typing import Protocol
 
@@ -11,31 +12,32 @@ from circinus.clock import Clock
 from circinus.model.directive import Generation, ReplicaSet
 from circinus.model.pipeline import OperatorId
 from circinus.model.query import QueryId
-from circinus.v1 import worker_pb2
-from edge_agent.dataplane.item import Cause, Verdict, Work
-from edge_agent.dataplane.queues import Queued, WorkQueue
+from edge_agent.dataplane.batches import Batches, BatchReply
+from edge_agent.dataplane.item import Cause, Payload, Verdict, Work
+from edge_agent.dataplane.lines import Line, Lines
+from edge_agent.dataplane.stand_by_lane import told_operator
+from edge_agent.dataplane.waiting import Dropped, Taken
 from edge_agent.process import ProcessDied, ProcessHung, ServingProcess
 from edge_agent.runtime import Runtime, memory_limit_bytes
 from edge_agent.supervisor import Supervisor
 from edge_agent.telemetry import Windows
 
 MS_PER_S = 1000.0
-_SMOOTHING = 0.2
 _KNOWN_CAUSES = frozenset(cause.value for cause in Cause)
 
 
 class Results(Protocol):
     """Who is told what became of an item at an operator."""
 
-    def finished(self, work: Work, payload: bytes) -> None:
-        """The operator gave this output."""
+    def finished(self, work: Work, payload: Payload, parts: tuple[Payload, ...] = ()) -> None:
+        """The operator gave this output, and its parts where some operator takes them one by one."""
 
     def ended(self, work: Work, verdict: Verdict, cause: str, detail: str) -> None:
         """The item goes no further."""
 
 
 class ReplicaSetRunner:
-    """The replicas of one operator of one query on this device."""
+    """The replicas of one operator on this device, and all uses of it by queries."""
 
     def __init__(
         self,
@@ -49,18 +51,22 @@ class ReplicaSetRunner:
         on_change: Callable[[], None],
     ) -> None:
         self.spec = spec
-        self._pace_ratio = min(1.0, runtime.pace_ratio(spec))
+        self._pace_of = runtime.pace_ratio
         #: The newest generation that has this set.
         self.generation = Generation(epoch=0, number=0)
         self._results = results
+        self._batches = Batches(runtime.memory)
         self._windows = windows
         self._clock = clock
-        self._running: dict[str, Work] = {}
-        self._queue = WorkQueue(clock=clock, replicas=spec.replicas, on_overdue=self._overdue)
+        #: By identity: two queries may have items of the same id here, and an item several parts.
+        self._running: dict[int, Work] = {}
+        self._lines = Lines(
+            spec.served, clock=clock, processes=spec.replicas, batch=spec.batch, on_dropped=self._dropped
+        )
         self.supervisors = tuple(
             Supervisor(
                 name=f"{spec.query_id}/{spec.operator_id}#{index}",
-                start=lambda: runtime.start_replica(spec),
+                start=lambda: runtime.start_replica(self.spec),
                 serve=self._serve,
                 clock=clock,
                 rng=rng,
@@ -73,17 +79,16 @@ class ReplicaSetRunner:
     @property
     def idle(self) -> bool:
         """Whether nothing waits or runs."""
-        return not self._queue and not self._running
+        return not len(self._lines) and not self._running
 
     @property
     def load(self) -> float:
         """Items that wait or run, for each replica."""
-        return (len(self._queue) + len(self._running)) / len(self.supervisors)
+        return (len(self._lines) + len(self._running)) / len(self.supervisors)
 
-    @property
-    def _hang_s(self) -> float:
+    def _hang_s(self, pace_ratio: float) -> float:
         """The author's bound is for a whole core of the host; a paced replica sleeps beyond it."""
-        return self.spec.hang_ms / MS_PER_S / self._pace_ratio
+        return self.spec.hang_ms / MS_PER_S / min(1.0, pace_ratio)
 
     async def run(self) -> None:
         """Keeps the replicas running until it is cancelled; their processes are gone when it returns."""
@@ -92,46 +97,105 @@ class ReplicaSetRunner:
                 for supervisor in self.supervisors:
                     group.create_task(supervisor.run())
         finally:
-            for work in self._queue.clear():
+            for work in self._lines.clear():
                 self._fail(work, Cause.OPERATOR_DIED, "the operator was stopped")
 
+    def update(self, spec: ReplicaSet) -> None:
+        """Another generation's words on the same processes: uses, rates, weights, pace; nothing is restarted.
+
+        ``spec`` has the same key, and so the same processes.
+        """
+        self.spec = spec
+        self._lines.update(spec.served, batch=spec.batch)
+
     def offer(self, work: Work) -> None:
-        """Takes an item into the queue, or drops it if that is full."""
-        if not self._queue.put(work):
-            detail = f"{len(self._queue)} items wait"
-            self._results.ended(work, Verdict.DROPPED, Cause.QUEUE_FULL, detail)
+        """Takes an item into the queue; it, or others for it, may be dropped."""
+        self._lines.put(work)
 
     def count_older(self, than: Generation) -> int:
         """How many items of an older generation wait or run."""
-        return self._queue.count_older(than) + sum(1 for work in self._running.values() if work.generation < than)
+        return self._lines.count_older(than) + sum(1 for work in self._running.values() if work.generation < than)
 
     async def _serve(self, process: ServingProcess) -> None:
-        limit_bytes = memory_limit_bytes(self.spec)
-        while not process.gone.done():
-            batch = await self._queue.take(max(1, self.spec.batch), process.gone)
-            if not batch:
+        """Serves every line until the process is of no more use."""
+        spent: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        def end(_: object) -> None:
+            if not spent.done():
+                spent.set_result(None)
+
+        process.gone.add_done_callback(end)
+        changed = self._lines.watch()
+        served: set[Line] = set()
+        try:
+            async with asyncio.TaskGroup() as group:
+                while not spent.done():
+                    changed.clear()
+                    for line in self._lines.all:
+                        if line not in served:
+                            served.add(line)
+                            for _ in range(line.turns):
+                                group.create_task(self._serve_line(process, line, spent))
+                    served.intersection_update(self._lines.all)
+                    await _either(changed, spent)
+        finally:
+            self._lines.unwatch(changed)
+            process.gone.remove_done_callback(end)
+
+    async def _serve_line(self, process: ServingProcess, line: Line, spent: asyncio.Future[None]) -> None:
+        """Serves one line until that is over, or the process is spent."""
+        ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        def end(_: object) -> None:
+            if not ended.done():
+                ended.set_result(None)
+
+        for one in (line.over, spent):
+            one.add_done_callback(end)
+        try:
+            await self._take_turns(process, line, ended)
+        finally:
+            for one in (line.over, spent):
+                one.remove_done_callback(end)
+            if not line.over.done() and not spent.done():
+                # The process is of no more use: the other lines end what they are at.
+                spent.set_result(None)
+
+    async def _take_turns(self, process: ServingProcess, line: Line, ended: asyncio.Future[None]) -> None:
+        while not ended.done():
+            taken = await line.queue.take(max(1, self.spec.batch), ended)
+            if not taken.batch:
                 return
             now_s = self._clock.monotonic_s()
-            for queued in batch:
-                self._running[queued.work.request_id] = queued.work
-                self._windows.queued(self._place(queued.work), (now_s - queued.since_s) * MS_PER_S)
+            for queued in taken.batch:
+                self._running[id(queued.work)] = queued.work
+                if queued.work.is_counted:
+                    self._windows.queued(self._place(queued.work), (now_s - queued.since_s) * MS_PER_S)
+            for place in dict.fromkeys(self._place(queued.work) for queued in taken.batch):
+                self._windows.batched(place)
             try:
-                if not await self._run_batch(process, batch):
+                if not await self._run_batch(process, line, taken):
                     return
             finally:
-                for queued in batch:
-                    self._running.pop(queued.work.request_id, None)
-            if 0 < limit_bytes < process.memory_bytes:
+                line.queue.done(taken, None)
+                self._lines.let_go()
+                for queued in taken.batch:
+                    self._running.pop(id(queued.work), None)
+            if 0 < memory_limit_bytes(self.spec) < process.memory_bytes:
                 return  # it leaks: a fresh one takes its place before the machine runs out of memory
 
-    async def _run_batch(self, process: ServingProcess, batch: Sequence[Queued]) -> bool:
+    async def _run_batch(self, process: ServingProcess, line: Line, taken: Taken) -> bool:
         """Has a batch processed; False: the process is of no more use."""
-        works = [queued.work for queued in batch]
-        request = worker_pb2.WorkerRequest()
-        for work in works:
-            request.run.items.add(request_id=work.request_id, inputs=work.inputs)
+        works = [queued.work for queued in taken.batch]
+        own_ratio = self._pace_of(replace(self.spec, cores=line.cores or self.spec.cores))
+        # Among others it is done at once, and what comes out is held instead.
+        held = line.cores > 0.0 and not self._lines.alone
+        pace_ratio = self._pace_of(replace(self.spec, cores=1.0)) if held else own_ratio
+        began_s = self._clock.monotonic_s()
         try:
-            reply = await process.call(request, self._hang_s * len(works))
+            reply = await self._batches.run(process, works, self._hang_s(pace_ratio) * len(works), pace_ratio)
+            if held:
+                reply = await self._held(reply, began_s, own_ratio)
         except ProcessHung as error:
             self._fail_all(works, Cause.OPERATOR_HUNG, str(error))
             return False
@@ -141,50 +205,65 @@ class ReplicaSetRunner:
         except asyncio.CancelledError:
             self._fail_all(works, Cause.OPERATOR_DIED, "the operator was stopped")
             raise
-        process.memory_bytes = reply.result.memory_bytes
-        self._take_results(works, reply.result)
+        process.memory_bytes = reply.memory_bytes
+        # Its successors may come back before this returns, and are judged by what is known then.
+        line.queue.done(taken, reply.wall_ms / MS_PER_S)
+        self._take_results(works, reply)
         return True
 
-    def _take_results(self, works: Sequence[Work], result: worker_pb2.BatchResult) -> None:
-        by_id = {one.request_id: one for one in result.results}
-        service_ms, cpu_ms = result.wall_ms / len(works), result.cpu_ms / len(works)
-        self._learn(service_ms / MS_PER_S)
-        for work in works:
-            one = by_id.get(work.request_id)
-            self._windows.served(
-                self._place(work),
-                service_ms=service_ms,
-                cpu_ms=cpu_ms,
-                output_bytes=len(one.payload) if one is not None else 0,
-                memory_bytes=result.memory_bytes,
-            )
+    async def _held(self, reply: BatchReply, began_s: float, pace_ratio: float) -> BatchReply:
+        """A reply once its batch has taken the time that it would have taken on cores of its own."""
+        until_s = began_s + reply.cpu_ms / MS_PER_S / pace_ratio
+        await self._clock.sleep(max(0.0, until_s - self._clock.monotonic_s()))
+        return replace(reply, wall_ms=(self._clock.monotonic_s() - began_s) * MS_PER_S)
+
+    def _take_results(self, works: Sequence[Work], reply: BatchReply) -> None:
+        service_ms, cpu_ms = reply.wall_ms / len(works), reply.cpu_ms / len(works)
+        for work, one in zip(works, reply.outputs, strict=True):
+            if work.is_counted:
+                # Plans and profiles speak of items: a part that is counted stands for all parts of its item.
+                self._windows.served(
+                    self._place(work),
+                    service_ms=service_ms * work.parts,
+                    cpu_ms=cpu_ms * work.parts,
+                    output_bytes=one.size_bytes * work.parts if one is not None else 0,
+                    memory_bytes=reply.memory_bytes,
+                )
             # No longer held here once the next one has it.
-            self._running.pop(work.request_id, None)
+            self._running.pop(id(work), None)
             if one is None:
                 self._fail(work, Cause.BAD_OUTPUT, "the operator's process gave no output for the item")
             elif one.error:
                 cause, _, detail = one.error.partition(": ")
                 self._fail(work, cause if cause in _KNOWN_CAUSES else Cause.OPERATOR_RAISED, detail)
             else:
-                self._results.finished(work, one.payload)
-
-    def _learn(self, service_s: float) -> None:
-        known_s = self._queue.service_s
-        self._queue.service_s = service_s if known_s == 0 else known_s + _SMOOTHING * (service_s - known_s)
+                self._results.finished(work, one.payload, one.parts)
 
     def _fail_all(self, works: Sequence[Work], cause: Cause, detail: str) -> None:
         for work in works:
             self._fail(work, cause, detail)
 
     def _fail(self, work: Work, cause: str, detail: str) -> None:
+        for line in self._lines.all:
+            line.queue.forget(work)
         self._windows.failure(self._place(work))
         self._results.ended(work, Verdict.FAILED, cause, detail)
 
-    def _overdue(self, work: Work) -> None:
-        self._results.ended(work, Verdict.DROPPED, Cause.DEADLINE, "its deadline passed while it waited")
+    def _dropped(self, dropped: Dropped) -> None:
+        self._windows.dropped_at(self._place(dropped.work), dropped.cause)
+        self._results.ended(dropped.work, Verdict.DROPPED, dropped.cause, dropped.detail)
 
     def _restarted(self) -> None:
         self._windows.restarted((self.spec.query_id, self.spec.operator_id, self.generation))
 
     def _place(self, work: Work) -> tuple[QueryId, OperatorId, Generation]:
-        return (work.query_id, work.operator_id, work.generation)
+        return (work.query_id, told_operator(work.request_id, work.operator_id), work.generation)
+
+
+async def _either(event: asyncio.Event, future: asyncio.Future[None]) -> None:
+    """Waits until one of them is there."""
+    waiting = asyncio.ensure_future(event.wait())
+    try:
+        await asyncio.wait((waiting, future), return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        waiting.cancel()

@@ -12,12 +12,16 @@ from circinus.clock import Clock
 from circinus.errors import CircinusError
 from circinus.events import warning
 from circinus.model.directive import Generation, SourceSpec
-from circinus.model.query import QueryId
+from circinus.model.query import PUSH, QueryId, is_fed
 from circinus.v1 import worker_pb2
+from edge_agent.dataplane.admission import Admissions, Ticket
+from edge_agent.dataplane.batches import emit
 from edge_agent.dataplane.book import Emission, Ended, Ending
+from edge_agent.dataplane.item import Payload
 from edge_agent.process import ServingProcess
 from edge_agent.runtime import Runtime
 from edge_agent.supervisor import Supervisor
+from edge_agent.tasks import TaskSet
 from edge_agent.telemetry import Windows
 
 #: Longest time for making one item, and for scoring one answer.
@@ -45,23 +49,28 @@ class SourceRunner:
     ) -> None:
         self.spec = spec
         self._windows = windows
+        self._memory = runtime.memory
         self._unscored: deque[Ended] = deque()
         self._scoring: Ended | None = None
-        #: Ended, and waiting for the rest of their clip, by sequence; all known to ``_asked``.
-        self._pending: dict[int, Ended] = {}
+        #: Ended, and waiting for the rest of their clip, by query and sequence; all known to ``_asked``.
+        self._pending: dict[tuple[str, int], Ended] = {}
         self._asked: ServingProcess | None = None
         self._has_unscored = asyncio.Event()
-        self.supervisors = (
-            Supervisor(
-                name=f"{spec.query_id}/source",
-                start=lambda: runtime.start_source(spec),
-                serve=self._serve,
-                clock=clock,
-                rng=rng,
-                on_change=on_change,
-                on_restart=lambda: None,
-            ),
+        self._emitting = TaskSet()
+        #: What is wrong with what a feed reads, so that it gives no items, or not all; empty: nothing is known.
+        self.trouble = ""
+        self._on_change = on_change
+        supervisor = Supervisor(
+            name=f"{spec.query_id}/source",
+            start=lambda: runtime.start_source(spec),
+            serve=self._serve,
+            clock=clock,
+            rng=rng,
+            on_change=on_change,
+            on_restart=lambda: None,
         )
+        # Callers need no process to make items for them.
+        self.supervisors = () if spec.input == PUSH else (supervisor,)
 
     @property
     def idle(self) -> bool:
@@ -71,17 +80,23 @@ class SourceRunner:
     @property
     def ready(self) -> bool:
         """Whether it can make items."""
-        return self.supervisors[0].process is not None
+        return not self.supervisors or self._process is not None
+
+    @property
+    def _process(self) -> ServingProcess | None:
+        return self.supervisors[0].process if self.supervisors else None
 
     async def run(self) -> None:
         """Keeps the source running until it is cancelled; its process is gone when it returns."""
         try:
             async with asyncio.TaskGroup() as group:
-                group.create_task(self.supervisors[0].run())
+                for supervisor in self.supervisors:
+                    group.create_task(supervisor.run())
                 group.create_task(self._score_all())
         finally:
+            await self._emitting.stop()
             if self._scoring is not None:
-                self._pending[self._scoring.emission.sequence] = self._scoring
+                self._pending[_read(self._scoring)] = self._scoring
             self._give_up()
             for ended in self._unscored:
                 self._record(ended, None)
@@ -90,24 +105,39 @@ class SourceRunner:
 
     async def finish(self) -> None:
         """No more items come: scores the clips that will never be full by what there is of them."""
-        if self._pending and self._asked is not None and self._asked is self.supervisors[0].process:
+        if self._pending and self._asked is not None and self._asked is self._process:
             await self._ask(self._asked, worker_pb2.WorkerRequest(score_rest=worker_pb2.ScoreRest()))
 
-    async def emit(self, sequence: int) -> bytes | None:
-        """The next item's payload; None: the source can't make it now."""
-        process = self.supervisors[0].process
+    async def emit(self, sequence: int) -> Payload | None:
+        """The next item's payload; None: the source can't make it now.
+
+        Whoever asks may be cancelled meanwhile; the process is still needed for scores, so its reply is waited for.
+        """
+        return await asyncio.shield(self._emitting.spawn(self._emit(sequence), name=f"emit {self.spec.key}"))
+
+    async def _emit(self, sequence: int) -> Payload | None:
+        process = self._process
         if process is None:
             return None
-        request = worker_pb2.WorkerRequest(emit=worker_pb2.EmitNext(sequence=sequence))
         try:
-            reply = await process.call(request, _EMIT_TIMEOUT_S)
+            emitted, payload = await emit(process, self._memory, sequence, _EMIT_TIMEOUT_S)
         except CircinusError as error:
             warning("source_failed", query=self.spec.query_id, reason=error)
             return None
-        return reply.emitted.payload
+        self._note(emitted.failure)
+        return None if emitted.nothing else payload
+
+    def _note(self, trouble: str) -> None:
+        if trouble != self.trouble:
+            if trouble:
+                warning("feed_failed", query=self.spec.query_id, input=self.spec.input, reason=trouble)
+            self.trouble = trouble
+            self._on_change()
 
     def settle(self, ended: Ended) -> None:
-        """Takes an item's outcome: has the answer scored, and records that."""
+        """Takes an item's outcome: has the answer scored, and records that. What was not made here has no truth."""
+        if self.spec.input == PUSH or is_fed(self.spec.input):
+            return
         self._unscored.append(ended)
         if len(self._unscored) > _MAX_UNSCORED:
             self._record(self._unscored.popleft(), None)
@@ -132,7 +162,7 @@ class SourceRunner:
 
     async def _score(self, ended: Ended) -> None:
         """Tells the source's process how an item ended, and records what is known of scores with that."""
-        process = self.supervisors[0].process
+        process = self._process
         if process is not self._asked:
             # The one that knew the truth of what is pending is gone.
             self._give_up()
@@ -140,11 +170,16 @@ class SourceRunner:
         if process is None:
             self._record(ended, None)
             return
-        sequence = ended.emission.sequence
-        self._pending[sequence] = ended
+        self._pending[_read(ended)] = ended
         if len(self._pending) > _MAX_UNSCORED:
             self._record(self._pending.pop(next(iter(self._pending))), None)
-        answer = worker_pb2.ScoreAnswer(sequence=sequence, outputs=ended.outputs)
+        outputs = {name: bytes(payload) for name, payload in ended.outputs.items()}
+        answer = worker_pb2.ScoreAnswer(
+            sequence=ended.emission.sequence,
+            outputs=outputs,
+            query_id=ended.emission.query_id,
+            readers=ended.emission.readers,
+        )
         await self._ask(process, worker_pb2.WorkerRequest(score=answer))
 
     async def _ask(self, process: ServingProcess, request: worker_pb2.WorkerRequest) -> None:
@@ -158,7 +193,7 @@ class SourceRunner:
         for reason in errors:
             warning("scoring_failed", query=self.spec.query_id, reason=reason)
         for item in reply.scored.items:
-            ended = self._pending.pop(item.sequence, None)
+            ended = self._pending.pop((item.query_id, item.sequence), None)
             if ended is not None:
                 self._record(ended, item.score_ratio if item.HasField("score_ratio") else None)
 
@@ -178,6 +213,8 @@ class Emitter:
     """The items of one query, evenly spaced at its rate by the monotonic clock.
 
     A source that can't keep up falls behind, which shows in the count of emissions: at most one item is caught up.
+    ``offered_ratio`` gives how many times the planned rate is offered; what is above it has to be admitted, and what
+    isn't goes to ``on_shed`` and is never made.
     """
 
     def __init__(
@@ -185,10 +222,16 @@ class Emitter:
         *,
         clock: Clock,
         next_request: Callable[[], tuple[str, int]],
-        on_emission: Callable[[Emission, bytes], None],
+        on_emission: Callable[[Emission, Payload], None],
+        on_shed: Callable[[Emission], None],
         ready: Callable[[SourceSpec], bool],
+        admissions: Admissions,
+        offered_ratio: Callable[[QueryId], float],
     ) -> None:
         self._clock = clock
+        self._on_shed = on_shed
+        self._admissions = admissions
+        self._offered_ratio = offered_ratio
         self._next_request = next_request
         self._on_emission = on_emission
         self._ready = ready
@@ -203,13 +246,13 @@ class Emitter:
         while self._assigned is None or not self._ready(self._assigned[0]):
             await self._clock.sleep(_READINESS_POLL_S)
         # Queries of one rate must not all emit at the same moments.
-        due_s = self._clock.monotonic_s() + _phase_ratio(self._assigned[0].query_id) / self._assigned[0].rate_per_s
+        due_s = self._clock.monotonic_s() + _phase_ratio(self._assigned[0].query_id) * self._period_s(self._assigned[0])
         while True:
-            period_s = 1.0 / self._assigned[0].rate_per_s
+            period_s = self._period_s(self._assigned[0])
             wait_s = due_s - self._clock.monotonic_s()
             if wait_s > _MAX_SLEEP_S:
                 await self._clock.sleep(_MAX_SLEEP_S)
-                due_s = min(due_s, self._clock.monotonic_s() + 1.0 / self._assigned[0].rate_per_s)
+                due_s = min(due_s, self._clock.monotonic_s() + self._period_s(self._assigned[0]))
                 continue
             await self._clock.sleep(max(0.0, wait_s))
             if not await self._emit_one():
@@ -220,16 +263,32 @@ class Emitter:
         if self._assigned is None:
             return False
         spec, generation, runner = self._assigned
+        ticket = self._admissions.admit(spec.query_id, spec.rate_per_s, self._clock.monotonic_s())
+        if ticket is Ticket.SHED:
+            self._on_shed(self._emission(spec, generation, "shed", 0, excess=True))
+            return True
         request_id, sequence = self._next_request()
         payload = await runner.emit(sequence)
         if payload is None:
+            self._admissions.refund(spec.query_id, ticket)
             return False
         # The assignment may have changed meanwhile. An item is of the generation that is active when it is booked;
         # one of a source that is no longer wanted was never emitted.
         spec, generation, current = self._assigned
         if current is not runner:
+            self._admissions.refund(spec.query_id, ticket)
             return await self._emit_one()
-        emission = Emission(
+        excess = ticket is Ticket.EXCESS
+        self._on_emission(self._emission(spec, generation, request_id, sequence, excess=excess), payload)
+        return True
+
+    def _period_s(self, spec: SourceSpec) -> float:
+        return 1.0 / (spec.rate_per_s * self._offered_ratio(spec.query_id))
+
+    def _emission(
+        self, spec: SourceSpec, generation: Generation, request_id: str, sequence: int, *, excess: bool
+    ) -> Emission:
+        return Emission(
             request_id=request_id,
             sequence=sequence,
             query_id=spec.query_id,
@@ -238,9 +297,13 @@ class Emitter:
             emitted_at_s=self._clock.monotonic_s(),
             deadline_ms=spec.deadline_ms,
             output_operator_ids=spec.output_operator_ids,
+            excess=excess,
         )
-        self._on_emission(emission, payload)
-        return True
+
+
+def _read(ended: Ended) -> tuple[str, int]:
+    """An item of the source as one query has it."""
+    return ended.emission.query_id, ended.emission.sequence
 
 
 def _phase_ratio(query_id: QueryId) -> float:

@@ -32,11 +32,11 @@ _MIG_ENABLED = 1
 _TIMEOUT_S = 15.0
 _CHILD = "edge_agent.fingerprint.nvidia_child"
 #: What there is wherever there is an NVIDIA driver: of a card, of Jetson boards, of a Windows host.
-_TRACES = ("/dev/nvidiactl", "/proc/driver/nvidia", "/dev/nvmap", "/dev/nvhost-gpu", "/dev/dxg")
+TRACES = ("/dev/nvidiactl", "/proc/driver/nvidia", "/dev/nvmap", "/dev/nvhost-gpu", "/dev/dxg")
 
 
 def find_nvidia(
-    *, traces: Sequence[str] = _TRACES, timeout_s: float = _TIMEOUT_S, command: Sequence[str] = ()
+    *, traces: Sequence[str] = TRACES, timeout_s: float = _TIMEOUT_S, command: Sequence[str] = ()
 ) -> tuple[Accelerator, ...]:
     """The NVIDIA devices of this box, asked for in a child. Blocks for up to ``timeout_s``.
 

@@ -22,10 +22,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from circinus.model.pipeline import Configuration, OperatorId
+from circinus.model.pipeline import Configuration, OperatorId, configuration_key, knobs_of
 from circinus.operator import Operator, Scorer, Source
 from circinus.v1 import control_pb2, types_pb2
-from edge_agent.harness import MAX_ERROR_CHARS, die_with_parent, load, private_output
+from edge_agent.harness import MAX_ERROR_CHARS, describe, die_with_parent, load, private_output
+from edge_agent.local.check_parts import parts_differ
 from edge_agent.profile_inputs import Clip, ProfiledPipeline, Step, clip_of, read_pipeline
 from edge_agent.profile_run import Measured, OperatorFailed, PipelineRun
 from edge_agent.profile_watch import Watch
@@ -33,6 +34,8 @@ from edge_agent.profile_watch import Watch
 #: Knob values are tried one at a time; of a pipeline with more of them only so many are.
 MAX_TRIALS = 100
 MAX_PROBLEMS = 20
+#: Of a clip, so many items with several parts are run part by part, too.
+_PARTED_ITEMS = 3
 #: The author's bound on importing a module, and on scoring one sample; waited for as for an operator's item.
 _IMPORT_MS = _SCORE_MS = 30_000.0
 
@@ -85,7 +88,34 @@ class CheckRun(PipelineRun):
         else:
             measured, cached = super()._step(step, configuration, inputs, index, timed)
         self.fingerprints[step.id] = hashlib.sha256(b"".join(one.digest for one in measured)).hexdigest()
+        if step.each:
+            self._check_parts(step, configuration, inputs, measured)
         return measured, cached
+
+    def _check_parts(
+        self,
+        step: Step,
+        configuration: Configuration,
+        inputs: Sequence[Mapping[OperatorId, Measured]],
+        measured: Sequence[Measured],
+    ) -> None:
+        """Serving runs the operator for each part: that must give what it gave for all, which was measured."""
+        (name,) = step.inputs
+        by = next((one.fan_out for one in self._pipeline.steps if one.id == name), "")
+        several = [position for position, one in enumerate(inputs) if (one[name].parts or 0) > 1]
+        knobs = knobs_of(configuration, step.id)
+        setting = configuration_key(knobs)
+        for position in several[:_PARTED_ITEMS]:
+            operator = self._operator(step, setting, knobs)
+            what = f"operator {step.id} {setting}, part by part"
+            try:
+                with self._watching(what, step.hang_ms):
+                    reason = parts_differ(operator, name, inputs[position][name].data, by, measured[position].data)
+            except Exception as error:
+                raise OperatorFailed(f"{what}, failed: {describe(error)}", step.entry_point) from error
+            if reason:
+                text = f"{what}, doesn't give what it gives for all parts: {reason}; mend it, or remove each"
+                raise OperatorFailed(text, step.entry_point)
 
     def _operator(self, step: Step, setting: str, knobs: Configuration) -> Operator:
         with self._watching(f"operator {step.id} {setting}: setup()", step.hang_ms):

@@ -26,6 +26,7 @@ from circinus.model.pipeline import (
     Configuration,
     ContentSpec,
     EnvironmentSpec,
+    Feed,
     Knob,
     KnobValue,
     OperatorId,
@@ -69,8 +70,10 @@ class PipelineBuilder:
         libraries: Iterable[str] = (),
         executables: Iterable[str] = (),
         debian: Iterable[str] = (),
+        feed: Feed | None = None,
     ) -> None:
         self.id = id
+        self.feed = feed
         self.description = description
         self.outputs: list[str] = []
         self.python = _listed(python)
@@ -93,6 +96,7 @@ class PipelineBuilder:
             source=pipeline.source,
             scorer=pipeline.scorer,
             description=pipeline.description,
+            feed=pipeline.feed,
             **{field.name: getattr(environment, field.name) for field in fields(environment)},
         )
         place = _caller()
@@ -115,6 +119,7 @@ class PipelineBuilder:
         accelerators: Iterable[str] = (),
         hang_ms: float = 30_000.0,
         fan_out: str = "",
+        each: bool = False,
         monotone: Iterable[str] = (),
         at_site: Iterable[str] = (),
     ) -> OperatorId:
@@ -130,6 +135,7 @@ class PipelineBuilder:
             accelerators: Kinds that it has a variant for; none: CPU only.
             hang_ms: One item that takes longer counts as hung.
             fan_out: The field of its output whose length counts the parts that it makes of an item.
+            each: It is run for the parts of its one input, which declares ``fan_out`` or is ``each`` itself.
             monotone: Those of its knobs along whose values, as they are in order, the accuracy never falls.
             at_site: Those of its inputs whose items may not leave the site of the machine where they are made.
         """
@@ -149,6 +155,7 @@ class PipelineBuilder:
             accelerator_kinds=_unchecked(accelerators),
             hang_ms=hang_ms,
             fan_out=fan_out,
+            each=each,
             site_inputs=tuple(OperatorId(name) for name in (reads if isinstance(reads, tuple) else ()) if name in stay),
         )
         self._add_operator(spec, _caller())
@@ -231,6 +238,7 @@ class PipelineBuilder:
             operators=tuple(spec for spec, _ in self._operators.values()),
             outputs=_unchecked(self.outputs),
             contents=tuple(spec for spec, _ in self._contents.values()),
+            feed=self.feed,
         )
 
     def _places(self, text: str) -> tuple[list[int], list[_Place]]:

@@ -83,6 +83,8 @@ def _operator_json(operator: OperatorSpec) -> dict[str, object]:
         "state": operator.state.value,
         "hang_ms": operator.hang_ms,
         "fan_out": operator.fan_out,
+        # Left out where it isn't so: bundles that were made before keep their digests.
+        **({"each": True} if operator.each else {}),
     }
 
 

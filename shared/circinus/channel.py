@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import grpc
 import grpc.aio
@@ -37,8 +38,6 @@ _CLIENT_OPTIONS = (
     ("grpc.enable_http_proxy", 0),
 )
 _SERVER_OPTIONS = (
-    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
-    ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
     ("grpc.max_concurrent_streams", 100),
     ("grpc.server_handshake_timeout_ms", 5_000),
     ("grpc.keepalive_time_ms", 20_000),
@@ -52,6 +51,15 @@ _SERVER_OPTIONS = (
 )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tls:
+    """Who an end is and whom it trusts, for mutual TLS: PEM texts of a root, of its own certificate and of the key."""
+
+    root: bytes
+    certificate: bytes
+    key: bytes = field(repr=False)
+
+
 def open_channel(address: str) -> grpc.aio.Channel:
     """A channel to a loopback address; it connects when it is first used.
 
@@ -62,9 +70,27 @@ def open_channel(address: str) -> grpc.aio.Channel:
     return grpc.aio.insecure_channel(address, options=_CLIENT_OPTIONS)
 
 
-def server(interceptors: Sequence[grpc.aio.ServerInterceptor] = ()) -> grpc.aio.Server:
+def open_secure_channel(address: str, tls: Tls, name: str) -> grpc.aio.Channel:
+    """A channel with mutual TLS to a loopback address; the certificate at the other end must be for ``name``.
+
+    Raises:
+        InvalidInput: the address is not host:port on loopback.
+    """
+    check_loopback(address)
+    credentials = grpc.ssl_channel_credentials(tls.root, tls.key, tls.certificate)
+    options = (*_CLIENT_OPTIONS, ("grpc.ssl_target_name_override", name))
+    return grpc.aio.secure_channel(address, credentials, options=options)
+
+
+def server(
+    interceptors: Sequence[grpc.aio.ServerInterceptor] = (), *, max_message_bytes: int = MAX_MESSAGE_BYTES
+) -> grpc.aio.Server:
     """A server with limits and keepalive, not yet listening."""
-    return grpc.aio.server(options=_SERVER_OPTIONS, interceptors=list(interceptors))
+    sizes = (
+        ("grpc.max_receive_message_length", max_message_bytes),
+        ("grpc.max_send_message_length", max_message_bytes),
+    )
+    return grpc.aio.server(options=(*sizes, *_SERVER_OPTIONS), interceptors=list(interceptors))
 
 
 def insecure_port(grpc_server: grpc.aio.Server, address: str) -> int:
@@ -79,6 +105,26 @@ def insecure_port(grpc_server: grpc.aio.Server, address: str) -> int:
         port: int = grpc_server.add_insecure_port(address)
     except RuntimeError:
         port = 0
+    return _taken(port, address)
+
+
+def secure_port(grpc_server: grpc.aio.Server, address: str, tls: Tls) -> int:
+    """Listens on a loopback address with mutual TLS; port 0 takes a free one. Gives the port.
+
+    Raises:
+        InvalidInput: the address is not host:port on loopback.
+        Unreachable: the port is taken, or the certificate and key are none.
+    """
+    check_loopback(address)
+    credentials = grpc.ssl_server_credentials([(tls.key, tls.certificate)], tls.root, require_client_auth=True)
+    try:
+        port: int = grpc_server.add_secure_port(address, credentials)
+    except RuntimeError:
+        port = 0
+    return _taken(port, address)
+
+
+def _taken(port: int, address: str) -> int:
     if port == 0:
         raise Unreachable(
             f"can't listen on {address}: the port is taken; stop what has it, or choose another (port 0: any)"

@@ -21,6 +21,7 @@ import grpc
 import grpc.aio
 
 from circinus import bundle, samples
+from circinus.accounts import AccountsReport, accounts_from_message
 from circinus.channel import CHUNK_BYTES, MAX_BLOB_BYTES, open_channel
 from circinus.errors import CircinusError, NotFound, TimedOut, TooLarge, Unreachable, from_rpc
 from circinus.model.device import Digest
@@ -324,6 +325,16 @@ class Client:
             call.cancel()
         if not settled:
             raise Unreachable(f"the planner at {self.address} ended the watch before {query_id} was served; try again")
+
+    async def accounts_message(self, *, limit: int = 0, query_id: str = "") -> planner_pb2.GetAccountsResponse:
+        """What generations promised of each query beside what was seen, as it crosses the wire; newest first."""
+        request = planner_pb2.GetAccountsRequest(limit=limit, query_id=query_id)
+        response: planner_pb2.GetAccountsResponse = await self._ask("GetAccounts", request)
+        return response
+
+    async def accounts(self, *, limit: int = 0, query_id: str = "") -> AccountsReport:
+        """What generations promised of each query beside what was seen, newest first; ``limit`` 0: the newest 200."""
+        return accounts_from_message(await self.accounts_message(limit=limit, query_id=query_id))
 
     async def ledger(self, since: datetime | None = None) -> tuple[LedgerEntry, ...]:
         """Predicted against observed for each query, by id; ``since`` None: all of the running generation."""

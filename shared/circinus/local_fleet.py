@@ -82,11 +82,16 @@ class LocalFleet:
                 await asyncio.sleep(_POLL_S)
         self.planner_address = address_file.read_text().strip()
 
-    async def start_agent(self, device_id: str) -> None:
-        """Starts an agent, again if it ran before: its state is kept."""
+    async def start_agent(self, device_id: str, text: str = "", *, planner_address: str = "") -> None:
+        """Starts an agent, again if it ran before: its state is kept.
+
+        ``text``: the configuration of a new one. ``planner_address``: where it dials, if not the planner itself.
+        """
+        if text:
+            self._agents[device_id] = text
         state = self._folder / device_id
         config = self._folder / f"{device_id}.toml"
-        head = f'planner = "{self.planner_address}"\nstate_dir = "{state}"\n'
+        head = f'planner = "{planner_address or self.planner_address}"\nstate_dir = "{state}"\n'
         config.write_text(head + self._agents[device_id])
         await self._spawn(device_id, ("edge_agent.daemon", "run", "--config", str(config)))
 

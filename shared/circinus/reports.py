@@ -8,12 +8,19 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
+from circinus.drift_reports import DriftFinding, findings_from_messages
 from circinus.model.device import Device, DeviceId, Digest
 from circinus.model.pipeline import ContentRef, OperatorId, PipelineId
 from circinus.model.plan import Interval, Plan, Selection, UnplacedQuery
 from circinus.model.plan_diff import PlanDiff
 from circinus.model.query import Query, QueryId
 from circinus.model.search import SearchPhase, SearchState
+from circinus.stand_by_reports import (
+    StandByEpisode,
+    StandByState,
+    episodes_from_messages,
+    stand_by_state_from_message,
+)
 from circinus.v1 import planner_pb2, types_pb2
 from circinus.wire import (
     device_from_message,
@@ -27,7 +34,7 @@ from circinus.wire import (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlannerStatus:
-    """Where the planner stands. ``activity`` says in words what it does."""
+    """Where the planner stands. ``activity`` says in words what it does; ``findings``: what drifted lately."""
 
     version: str
     epoch: int
@@ -39,6 +46,7 @@ class PlannerStatus:
     queries_unplaced: int
     queries_pending: int
     started_at: datetime | None
+    findings: tuple[DriftFinding, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,7 +98,7 @@ _PHASES = {
 class QueryState:
     """A query, its plan if it has one, and why it waits or is unplaced.
 
-    ``search`` is what the candidate search knows; None: there is none for it.
+    ``search`` is what the candidate search knows; None: there is none for it. ``stand_by`` None: it allows none.
     """
 
     query: Query
@@ -100,6 +108,8 @@ class QueryState:
     generation: int
     serving: bool
     search: SearchState | None = None
+    stand_by: StandByState | None = None
+    findings: tuple[DriftFinding, ...] = ()
 
     @property
     def agreement(self) -> bool:
@@ -129,6 +139,7 @@ class SelectionReport:
     pending: tuple[UnplacedQuery, ...]
     solver_s: float
     diff: PlanDiff | None = None
+    stand_bys: tuple[StandByState, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -184,7 +195,8 @@ class OperatorLedger:
 class LedgerEntry:
     """What became of a query's items, beside what its plan said.
 
-    ``predicted_accuracy_ratio`` holds the mean score of that many items with 95%.
+    ``predicted_accuracy_ratio`` holds the mean score of that many items with 95%. ``agreement_ratio`` is that of so
+    many live answers with the reference configuration's.
     """
 
     query_id: QueryId
@@ -205,6 +217,12 @@ class LedgerEntry:
     predicted_accuracy_ratio: Interval | None
     planned_item_goodput_per_s: float
     operators: tuple[OperatorLedger, ...]
+    stand_by_answered: int = 0
+    stand_bys: tuple[StandByEpisode, ...] = ()
+    latency_p99_ms: float = 0.0
+    agreement_ratio: float | None = None
+    agreement_items: int = 0
+    bytes_sent: int = 0
 
 
 def _moment(message: Any, field: str) -> datetime | None:
@@ -227,6 +245,7 @@ def status_from_message(message: planner_pb2.GetStatusResponse) -> PlannerStatus
         queries_unplaced=message.queries_unplaced,
         queries_pending=message.queries_pending,
         started_at=_moment(message, "started_at"),
+        findings=findings_from_messages(message.findings),
     )
 
 
@@ -278,6 +297,8 @@ def query_state_from_message(message: planner_pb2.QueryState) -> QueryState:
         generation=message.generation,
         serving=message.serving,
         search=search_from_message(message.search) if message.HasField("search") else None,
+        stand_by=stand_by_state_from_message(message.stand_by) if message.HasField("stand_by") else None,
+        findings=findings_from_messages(message.findings),
     )
 
 
@@ -295,6 +316,7 @@ def selection_report_from_message(response: planner_pb2.PlanSelectionResponse) -
         ),
         solver_s=message.solver_s,
         diff=plan_diff_from_message(response.diff) if response.HasField("diff") else None,
+        stand_bys=tuple(map(stand_by_state_from_message, message.stand_bys)),
     )
 
 
@@ -359,6 +381,12 @@ def ledger_entry_from_message(message: planner_pb2.LedgerEntry) -> LedgerEntry:
         else None,
         planned_item_goodput_per_s=message.planned_item_goodput_per_s,
         operators=tuple(_operator_ledger(window) for window in message.operators),
+        latency_p99_ms=message.latency_p99_ms,
+        agreement_ratio=message.agreement_ratio if message.HasField("agreement_ratio") else None,
+        agreement_items=message.agreement_items,
+        bytes_sent=message.bytes_sent,
+        stand_by_answered=message.stand_by_answered,
+        stand_bys=episodes_from_messages(message.stand_bys),
     )
 
 

@@ -12,8 +12,11 @@ from circinus.model.device import DeviceId, Digest, Link
 from circinus.model.directive import Directive, Generation, Peer, ReplicaSet, Route, SourceSpec, Target
 from circinus.model.pipeline import OperatorId, PipelineId
 from circinus.model.query import QueryId
+from circinus.sketch import Sketch
 from circinus.v1 import types_pb2
+from edge_agent.feeds.access import NOTHING, Access
 from edge_agent.serving import Serving
+from edge_agent.stand_by import Patience
 
 BUNDLE = """
 import os, sys, time
@@ -81,7 +84,7 @@ class HangOnThird(Operator):
 class TooMuch(Operator):
     def process(self, inputs):
         (one,) = inputs.values()
-        return {"data": b"x" * 4_000_000} if one["number"] % 2 else {"thing": object()}
+        return {"data": b"x" * 34_000_000} if one["number"] % 2 else {"thing": object()}
 
 class NeverUp(Operator):
     def setup(self):
@@ -187,6 +190,9 @@ class Fleet:
         listen: str = "127.0.0.1:0",
         speed_ratio: float = 1.0,
         links: tuple[Link, ...] = (),
+        ingress: str = "",
+        access: Access = NOTHING,
+        offered_ratio: Callable[[QueryId], float] = lambda _: 1.0,
     ) -> Serving:
         serving = Serving(
             device_id=DeviceId(name),
@@ -198,6 +204,10 @@ class Fleet:
             providers=("CPUExecutionProvider",),
             clock=SystemClock(),
             on_change=lambda: None,
+            stand_by_patience=Patience(steady_s=0.5),
+            ingress=ingress,
+            access=access,
+            offered_ratio=offered_ratio,
         )
         self.addresses[name] = await serving.start(listen)
         self.devices[name] = serving
@@ -232,6 +242,7 @@ class Fleet:
             for one in operators:
                 sum_of = self.operators.setdefault((one.operator_id, one.generation), types_pb2.OperatorWindow())
                 sum_of.items += one.items
+                sum_of.batches += one.batches
                 sum_of.failures += one.failures
                 sum_of.restarts += one.restarts
                 sum_of.service_ms_sum += one.service_ms_sum
@@ -254,11 +265,17 @@ def add_query(total: types_pb2.QueryWindow, window: types_pb2.QueryWindow) -> No
     total.emitted += window.emitted
     total.answered += window.answered
     total.late += window.late
+    total.stand_by_answered += window.stand_by_answered
+    total.excess_emitted += window.excess_emitted
+    for place, number in window.dropped_by_place.items():
+        total.dropped_by_place[place] += number
     for cause, number in window.dropped_by_cause.items():
         total.dropped_by_cause[cause] += number
     for cause, number in window.failed_by_cause.items():
         total.failed_by_cause[cause] += number
-    total.latencies_ms.extend(window.latencies_ms)
+    latency_ms = Sketch.of(total.latency_ms)
+    latency_ms.merge(Sketch.of(window.latency_ms))
+    total.latency_ms.CopyFrom(latency_ms.message())
     total.scores_ratio.extend(window.scores_ratio)
     total.on_time_score_sum += window.on_time_score_sum
 

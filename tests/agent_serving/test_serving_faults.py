@@ -59,7 +59,10 @@ async def test_outputs_that_cannot_travel_are_refused_by_name(fleet: Fleet) -> N
     assert set(fleet.total(1).failed_by_cause) == {"bad_output", "item_too_large"}
 
 
-async def test_a_source_whose_items_are_too_large_fails_them_by_name(fleet: Fleet) -> None:
+async def test_a_source_whose_items_are_too_large_fails_them_by_name(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edge_agent.dataplane.plane.MAX_PAYLOAD_BYTES", 1_000_000)
     await fleet.add("camera", listen="")
     await fleet.roll_out(
         directive(

@@ -279,6 +279,7 @@ class FakeStatus:
     reason: str = ""
     active: Generation | None = None
     pids: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    self_reliant: bool = False
 
 
 class FakeServing:
@@ -289,6 +290,7 @@ class FakeServing:
         self.calls: list[tuple[str, object]] = []
         self.called = asyncio.Event()
         self.windows: list[types_pb2.QueryWindow] = []
+        self.episodes: list[control_pb2.StandByEpisode] = []
         self.apply_error: Exception | None = None
         self._status = FakeStatus()
 
@@ -311,6 +313,10 @@ class FakeServing:
 
     def status(self) -> FakeStatus:
         return self._status
+
+    def take_episodes(self):
+        episodes, self.episodes = self.episodes, []
+        return episodes
 
     def take_windows(self):
         windows, self.windows = self.windows, []

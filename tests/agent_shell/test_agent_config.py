@@ -119,3 +119,11 @@ def test_what_is_no_configuration_is_refused(text):
 def test_a_missing_file_is_refused_by_name(tmp_path):
     with pytest.raises(InvalidInput, match=r"nowhere\.toml"):
         load_config(Path(tmp_path / "nowhere.toml"))
+
+
+def test_peers_may_be_told_another_address_than_the_one_listened_on():
+    text = 'device_id = "a"\nstate_dir = "s"\ntier = "edge"\n'
+    assert parse_config(text).data_advertise == ""
+    assert parse_config(text + 'data_advertise = "127.0.0.1:7"').data_advertise == "127.0.0.1:7"
+    with pytest.raises(InvalidInput, match="data_advertise"):
+        parse_config(text + 'data_advertise = "nowhere"')

@@ -9,7 +9,8 @@ from shell_fakes import directive_message
 
 from circinus.errors import BadDigest, CircinusError, ConflictingDirective, NotRunnable, StaleGeneration, WrongDevice
 from circinus.model.device import Accelerator, DeviceId, Digest
-from circinus.model.directive import Generation
+from circinus.model.directive import Generation, StandBy
+from circinus.model.plan import Interval
 from circinus.wire import directive_from_message
 from edge_agent.config import parse_config
 from edge_agent.fingerprint.device import take_fingerprint
@@ -133,3 +134,28 @@ def test_what_a_directive_needs_is_listed_once():
     directive = directive_from_message(directive_message(bundle=B, environment=A))
     assert bundles_of(directive) == {B}
     assert environments_of(directive) == {A}
+
+
+def with_stand_by(cores, memory_bytes):
+    """A whole core for the plan, and a stand-by that wants so much."""
+    directive = wanting(replicas=1, cores=1.0)
+    kept = replace(directive.replica_sets[0], key="kept", cores=cores, memory_bytes=memory_bytes)
+    figure = Interval(value=0.5, low=0.5, high=0.5)
+    stand_by = StandBy(
+        query_id=kept.query_id,
+        configuration={},
+        replica_sets=(kept,),
+        routes=(),
+        needs=("cloud",),
+        latency_ms=figure,
+        accuracy_ratio=figure,
+    )
+    return replace(directive, stand_bys=(stand_by,))
+
+
+def test_a_stand_by_has_the_cores_of_its_query_and_memory_of_its_own(device):
+    check_fits(with_stand_by(1.0, 2**20), device)
+    with pytest.raises(NotRunnable, match="memory"):
+        check_fits(with_stand_by(1.0, 2**50), device)
+    with pytest.raises(NotRunnable, match=r"1\.5 cores"):
+        check_fits(with_stand_by(1.5, 2**20), device)

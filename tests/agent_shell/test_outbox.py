@@ -1,11 +1,11 @@
 from __future__ import annotations
 
-from circinus.v1 import types_pb2
+from circinus.v1 import control_pb2, types_pb2
 from edge_agent.outbox import Outbox, split
 
 
 def window(name, latencies=0):
-    return types_pb2.QueryWindow(query_id=name, latencies_ms=[1.0] * latencies)
+    return types_pb2.QueryWindow(query_id=name, scores_ratio=[1.0] * latencies)
 
 
 async def test_numbers_rise_and_survive_a_restart(tmp_path):
@@ -53,3 +53,13 @@ def test_large_windows_are_split_over_messages_in_order():
     assert all(message.ByteSize() < 1_100_000 for message in messages)
     assert [entry.query_id for message in messages for entry in message.queries] == ["q0", "q1", "q2", "q3", "q4"]
     assert split([], []) == []
+
+
+async def test_episodes_of_stand_bys_wait_with_the_windows(tmp_path):
+    episode = control_pb2.StandByEpisode(query_id="q", generation=1)
+    async with Outbox(tmp_path / "o.db") as outbox:
+        await outbox.put([window("a")], [], [episode])
+        await outbox.put([], [], [episode])
+    async with Outbox(tmp_path / "o.db") as outbox:
+        waiting = await outbox.peek(0)
+    assert [list(message.stand_bys) for message in waiting] == [[], [episode], [episode]]

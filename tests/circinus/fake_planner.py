@@ -13,6 +13,7 @@ import grpc
 from circinus.errors import AlreadyExists, CircinusError, InvalidInput, NotFound, status_of, trailing_metadata
 from circinus.model.device import Device, DeviceClass, DeviceId, Link, SiteId, Tier
 from circinus.model.search import SearchState
+from circinus.sketch import Sketch
 from circinus.v1 import planner_pb2, planner_pb2_grpc, types_pb2
 from circinus.wire import device_to_message, search_to_message
 
@@ -285,6 +286,57 @@ class FakePlanner(planner_pb2_grpc.PlannerServiceServicer):
             operators=[types_pb2.OperatorWindow(query_id="gate", operator_id="read", items=10, service_ms_sum=1400)],
         )
         return planner_pb2.GetLedgerResponse(entries=[entry])
+
+    def GetAccounts(self, request: Any, context: Any) -> Any:
+        self._enter(context)
+        seen = planner_pb2.Seen(duration_s=30, emitted=60, answered=58, late=1, dropped=1, score_sum=54.0, scored=60)
+        seen.latency_ms.CopyFrom(Sketch([300.0, 400.0]).message())
+        read = Sketch([90.0] * 59).message()
+        seen.operators.add(
+            operator_id="read", device_id="cloud-1", items=59, service_ms=read, dropped_by_cause={"deadline": 1}
+        )
+        promise = planner_pb2.Promise(pipeline_id="documents", content="clean", rate_per_s=2, plan=a_plan())
+        promise.operators.add(
+            operator_id="read",
+            device_id="cloud-1",
+            service_ms=types_pb2.Interval(value=84.1, low=70, high=98),
+            queue_ms=3,
+            output_bytes=90,
+        )
+        judged = planner_pb2.Account(
+            query_id="gate",
+            generation=3,
+            promise=promise,
+            seen=seen,
+            latency_ms=types_pb2.Interval(value=412, low=380, high=440),
+            latency_seen_ms=450,
+            throughput_seen_per_s=1.97,
+            slo_probability_ratio=0.97,
+            slo_met=True,
+        )
+        fresh = planner_pb2.Account(query_id="gate", generation=4, promise=promise, open=True)
+        calibration = planner_pb2.Calibration(
+            accounts=1,
+            latency_error_median_ratio=0.084,
+            throughput_error_median_ratio=0.015,
+            coverage_ratio=0.0,
+            half_width_median_ratio=0.073,
+            brier=0.001,
+            operator_accounts=1,
+            service_error_median_ratio=0.07,
+            service_coverage_ratio=1.0,
+            reliability=[
+                planner_pb2.ReliabilityBin(
+                    low_ratio=0.95, high_ratio=0.99, count=1, probability_mean_ratio=0.97, met_ratio=1.0
+                )
+            ],
+            corrections=[
+                planner_pb2.ServiceCorrection(
+                    pipeline_id="documents", operator_id="read", device_id="cloud-1", ratio=1.05, items=59
+                )
+            ],
+        )
+        return planner_pb2.GetAccountsResponse(accounts=[fresh, judged], calibration=calibration)
 
 
 def _task(done: int) -> planner_pb2.ProfileTask:

@@ -234,6 +234,31 @@ def test_the_ledger_sets_seen_beside_planned(capsys: pytest.CaptureFixture[str],
     assert any(row.startswith("gate read 10 84.1 140") for row in rows)
 
 
+def test_calibration_sets_every_promise_beside_what_was_seen(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = run(capsys, "ledger", "--calibration", "--operators")
+    assert code == 0
+    rows = [" ".join(line.split()) for line in out.splitlines()]
+    assert "gate 4 documents/clean 0 too few items 2" in rows
+    assert "gate 3 documents/clean 59 412 (380–440) 450 OUTSIDE 2 1.97 0.97 met" in rows
+    assert any(row.startswith("gate 3 read cloud-1 59 84.1 (70–98) 90 3") and "deadline 1" in row for row in rows)
+    assert "1 promises: latency off by 8.4% (median), throughput by 1.5%" in rows
+    assert "90% intervals of latency held 0%, half-width 7.3% (median)" in rows
+    assert "P(SLO) 0.95 to 0.99: promised 0.97, met 1.00 of 1" in rows
+    assert "documents/read on cloud-1: profiled times x 1.05 (59 items)" in rows
+
+
+def test_calibration_is_data_too(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = run(capsys, "ledger", "--calibration", "-o", "json")
+    assert code == 0
+    found = json.loads(out)
+    assert [one["open"] for one in found["accounts"]] == [True, False]
+    assert found["accounts"][1]["operators"][0]["service_seen_ms"] == 90.0
+    assert found["calibration"]["reliability"][0]["met_ratio"] == 1.0
+    code, _, err = run(capsys, "ledger", "--calibration", "--since", "5m")
+    assert code == 2
+    assert "--since has no meaning" in err
+
+
 def test_of_several_removals_some_may_fail(capsys: pytest.CaptureFixture[str]) -> None:
     run(capsys, *SUBMIT, "--id", "a")
     code, out, err = run(capsys, "query", "rm", "a", "b", "-o", "json")

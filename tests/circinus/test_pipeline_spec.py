@@ -10,7 +10,7 @@ import jsonschema
 import pytest
 import yaml
 
-from circinus.model.pipeline import State
+from circinus.model.pipeline import OperatorId, State
 from circinus.spec import schema_of
 from circinus.spec.errors import SpecErrors
 from circinus.spec.pipeline import parse_pipeline
@@ -393,3 +393,32 @@ def test_pipelines_that_differ_in_description_only_are_otherwise_equal() -> None
 
 def test_the_schema_is_plain_json() -> None:
     assert json.loads(json.dumps(schema_of("queries")))["$schema"].startswith("https://json-schema.org/")
+
+
+PARTS = GOOD.replace("    class: operators:Crop\n", "    class: operators:Crop\n    fan_out: crops\n").replace(
+    "outputs: [read]",
+    "  - {id: look, class: 'operators:Look', inputs: [crop], each: true}\n"
+    "  - {id: name, class: 'operators:Name', inputs: [look], each: true}\n"
+    "outputs: [read, name]",
+)
+
+
+def test_an_operator_that_is_run_for_each_part_is_read() -> None:
+    pipeline = parse_pipeline(PARTS)
+    assert [operator.id for operator in pipeline.operators if operator.each] == ["look", "name"]
+    assert pipeline.split_by(OperatorId("crop")) == "crops"
+    assert pipeline.split_by(OperatorId("look")) == pipeline.split_by(OperatorId("clean")) == ""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("inputs: [crop], each", "inputs: [crop, clean], each", "needs exactly one input, there are 2"),
+        ("    fan_out: crops\n", "", "its input 'crop' has no parts"),
+        ("[look], each: true", "[look], each: true, fan_out: words", "a part can't be cut again"),
+        ("[look], each: true", "[look], each: true, state: per_source", "it can carry no state"),
+        ("[look], each: true", "[look], each: 1", "each must be"),
+    ],
+)
+def test_what_cannot_be_run_for_each_part_is_refused(old: str, new: str, said: str) -> None:
+    assert any(said in message for message in messages(PARTS.replace(old, new)))

@@ -74,6 +74,8 @@ def a_directive() -> Directive:
                 batch=4,
                 hang_ms=1000.0,
                 inputs=("denoise",),
+                split_by="lines of text",
+                each=True,
             ),
         ),
         routes=(
@@ -82,6 +84,7 @@ def a_directive() -> Directive:
                 operator_id="read",
                 inputs=("denoise",),
                 targets=(Target(device_id="a", share_ratio=0.25), Target(device_id="b", share_ratio=0.75)),
+                each=True,
             ),
         ),
         sources=(

@@ -30,6 +30,10 @@ def counts(problem, query, step, each):
 
 
 def lives_in_process(problem, query, step, each):
+    return step.pooled and not step.single and may_share(problem, query, step, each)
+
+
+def may_share(problem, query, step, each):
     size = next(size for size in problem.machines if size.id == each.machine)
     shared = problem.sharing is not Sharing.NONE and not query.splittable and step.share_key != ""
     return shared and size.count == 1 and not size.exclusive

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import product
 from math import ceil
 
-from brute_force import fits_one, links_hold, lives_in_process, plans_alone, share, stay_apart, way_by_step
+from brute_force import fits_one, links_hold, lives_in_process, may_share, plans_alone, share, stay_apart, way_by_step
 
 from cloud_planner.core.problem import Billing, Sharing
 
@@ -49,7 +49,7 @@ def parts_of(problem, query, plan):
     for step, (each, n), reached in zip(candidate.steps, chosen, reaching, strict=True):
         before = [does[name] for name in step.inputs]
         what = None
-        if merging and lives_in_process(problem, query, step, each) and None not in before:
+        if merging and may_share(problem, query, step, each) and None not in before:
             what = (step.share_key, step.items_per_item, step.output_bytes, each, n, *before)
             what = None if what in does.values() else what
         does[step.operator_id] = what
@@ -105,7 +105,7 @@ def process_of(problem, size, key):
         if not query.splittable
         for candidate in query.candidates
         for step in candidate.steps
-        if step.share_key == key
+        if step.share_key == key and step.pooled and not step.single
         for each in step.options
         if each.machine == size.id and fits_one(size, each)
     ]

@@ -188,7 +188,11 @@ def test_queries_that_name_or_share_with_others_are_kinds_of_their_own():
     assert [forms.shares(query) for query in (split, apart, c)] == [False, False, False]
     assert Forms(Network.of(problem), problem).shares(a)
     shared = replace(problem, sharing=Sharing.PROCESS)
-    assert not Forms(Network.of(shared), shared).shares(a)
+    assert Forms(Network.of(shared), shared).shares(a)
+    candidates = tuple(
+        replace(each, steps=tuple(replace(step, share_key="k") for step in each.steps)) for each in a.candidates
+    )
+    assert not Forms(Network.of(shared), shared).shares(replace(a, candidates=candidates))
 
 
 def test_only_what_items_can_reach_is_looked_at():
@@ -208,7 +212,7 @@ def test_every_field_is_part_of_the_kind_or_known_not_to_matter():
     known = {
         Option: "machine cores service capacity_per_s memory_bytes accelerator_slots accelerator_memory_bytes batch "
         "replicas_most",
-        Step: "operator_id inputs output_bytes options items_per_item single site_inputs share_key",
+        Step: "operator_id inputs output_bytes options items_per_item single site_inputs share_key pooled",
         Candidate: "configuration accuracy steps source_bytes outputs latency_uncertainty_ratio "
         "stage_correlation_ratio",
         QueryProblem: "id rate_per_s weight slo source candidates answer_to_source arrival_cv2 splittable apart_from "

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 from live_values import device, fleet, operator, pipeline, query
 
 from circinus.model.device import Tier
@@ -80,6 +82,23 @@ def test_a_join_is_routed_from_every_device_that_has_an_input():
     assert [route.operator_id for route in found["gateway"].routes] == ["read"]
     assert found["gateway"].routes[0].inputs == ("cut", "look")
     assert [peer.device_id for peer in found["camera"].peers] == ["cloud", "gateway"]
+
+
+def test_what_is_run_for_each_part_is_told_so_and_who_cuts_is_told_by_what():
+    spec = pipeline(
+        replace(operator("cut", ["source"]), fan_out="words"),
+        replace(operator("look", ["cut"]), each=True),
+        operator("read", ["cut", "look"]),
+        outputs=("read",),
+    )
+    chosen = plan(placed("cut", "camera"), placed("look", "gateway"), placed("read", "camera"))
+    found = made([chosen], CAMERA, GATEWAY, CLOUD, spec=spec)
+    assert [(one.operator_id, one.split_by, one.each) for one in found["camera"].replica_sets] == [
+        ("cut", "words", False),
+        ("read", "", False),
+    ]
+    assert [(one.operator_id, one.split_by, one.each) for one in found["gateway"].replica_sets] == [("look", "", True)]
+    assert {route.operator_id for one in found.values() for route in one.routes if route.each} == {"look"}
 
 
 def test_who_has_a_part_of_the_answer_is_told_so_though_others_read_it():

@@ -1,21 +1,29 @@
+import pytest
+
+from circinus.sketch import Sketch
 from circinus.v1 import types_pb2
 from cloud_planner.core.ledger import observed, operators
 
 
 def test_windows_of_a_query_add_up():
     one = types_pb2.QueryWindow(
-        query_id="q", duration_s=2.0, emitted=3, answered=2, latencies_ms=[30.0, 10.0], scores_ratio=[1.0, 0.5]
+        query_id="q",
+        duration_s=2.0,
+        emitted=3,
+        answered=2,
+        latency_ms=Sketch([30.0, 10.0]).message(),
+        scores_ratio=[1.0, 0.5],
     )
     one.on_time_score_sum, one.on_time_scored = 1.5, 2
     two = types_pb2.QueryWindow(
-        query_id="q", duration_s=2.0, emitted=2, late=1, latencies_ms=[900.0], scores_ratio=[0.0]
+        query_id="q", duration_s=2.0, emitted=2, late=1, latency_ms=Sketch([900.0]).message(), scores_ratio=[0.0]
     )
     two.failed_by_cause["operator_died"] = 2
     two.dropped_by_cause["queue_full"] = 1
     found = observed([one, two])["q"]
     assert (found.emitted, found.answered, found.late, found.dropped, found.failed) == (5, 2, 1, 1, 2)
     assert found.causes == {"operator_died": 2, "queue_full": 1}
-    assert (found.latency_p50_ms, found.latency_p95_ms) == (30.0, 900.0)
+    assert (found.latency_p50_ms, found.latency_p95_ms) == pytest.approx((30.0, 900.0), rel=0.01)
     assert (found.accuracy_ratio, found.scored) == (0.5, 3)
     assert found.item_goodput_per_s == 1.5 / 4.0
 

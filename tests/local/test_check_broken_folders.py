@@ -403,10 +403,10 @@ CASES = [
     ),
     (
         "huge item of an operator",
-        [(STEPS, '"number": number * self', '"image": bytes(4_000_000), "number": number * self')],
+        [(STEPS, '"number": number * self', '"image": bytes(34_000_000), "number": number * self')],
         RUN,
         (STEPS, "def process(self, inputs):  # scale"),
-        "the limit is 3,500,000: encode or scale its output",
+        "the limit is 33,554,432: encode or scale its output",
     ),
     # Code that ends its process, or doesn't come back.
     (

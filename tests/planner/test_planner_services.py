@@ -18,6 +18,7 @@ from planner_fleet import (
 from circinus.bundle import digest_of
 from circinus.channel import open_channel
 from circinus.errors import AlreadyExists, BadDigest, InvalidInput, NotFound, from_rpc
+from circinus.sketch import Sketch
 from circinus.v1 import control_pb2, control_pb2_grpc, planner_pb2, types_pb2
 
 pytestmark = pytest.mark.slow
@@ -69,6 +70,11 @@ async def test_bad_submissions_name_what_is_wrong(tmp_path):
         assert error.violations[0].field == "slo.latency_ms"
         error = await refused(people.submit(query("Not An Id")))
         assert isinstance(error, InvalidInput)
+        seen = query()
+        seen.input = "camera:0"
+        error = await refused(people.submit(seen))
+        assert isinstance(error, InvalidInput)
+        assert "add a feed to its pipeline.yaml" in error.violations[0].message
         error = await refused(people.submit(query("twice"), query("twice")))
         assert isinstance(error, InvalidInput)
         assert await people.queries() == {}
@@ -148,7 +154,7 @@ async def test_the_ledger_sets_what_was_seen_beside_what_was_planned(tmp_path):
             answered=3,
             late=1,
             dropped_by_cause={"queue_full": 1},
-            latencies_ms=[10.0, 20.0, 30.0, 400.0],
+            latency_ms=Sketch([10.0, 20.0, 30.0, 400.0]).message(),
             scores_ratio=[1.0, 0.5, 0.5, 1.0],
             on_time_score_sum=2.0,
             on_time_scored=3,
@@ -164,7 +170,7 @@ async def test_the_ledger_sets_what_was_seen_beside_what_was_planned(tmp_path):
                 await people.status()
         entry = entries[0]
         assert (entry.emitted, entry.answered, entry.late, entry.dropped, entry.failed) == (5, 3, 1, 1, 0)
-        assert (entry.latency_p50_ms, entry.latency_p95_ms) == (20.0, 400.0)
+        assert (entry.latency_p50_ms, entry.latency_p95_ms) == pytest.approx((20.0, 400.0), rel=0.01)
         assert (entry.accuracy_ratio, entry.scored, entry.item_goodput_per_s) == (0.75, 4, 1.0)
         assert entry.plan.query_id == "q1"
         assert entry.planned_item_goodput_per_s == 2.0

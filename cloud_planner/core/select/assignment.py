@@ -25,7 +25,7 @@ from cloud_planner.core.resources import (
     is_single,
     shape_of,
 )
-from cloud_planner.core.sharing import Prefix, may_share, merges, prefixes, process_count
+from cloud_planner.core.sharing import Prefix, lives_in_process, merges, prefixes, process_count
 from cloud_planner.core.templates import Route
 
 
@@ -185,7 +185,7 @@ def bill(network: Network, problem: Problem, assignments: Iterable[Assignment]) 
                 continue
             owner = f"{query.id}/{step.operator_id}" if machine.exclusive else ""
             shape = shape_of(option)
-            if may_share(problem, machine, query, step):
+            if lives_in_process(problem, machine, query, step):
                 processes[machine.id][step.share_key] += option.cores * load.replicas
                 shape = (option.cores, 0, option.accelerator_slots, 0)
             held[machine.id][owner][shape] += load.replicas

@@ -35,6 +35,7 @@ def _no_worse(a: Step, b: Step) -> bool:
         and a.items_per_item <= b.items_per_item
         and a.site_inputs <= b.site_inputs
         and a.share_key == b.share_key
+        and a.pooled == b.pooled
         and all(any(_covers(mine, other) for mine in a.options) for other in b.options if other.replicas_most != 0)
     )
 

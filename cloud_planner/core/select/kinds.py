@@ -6,7 +6,7 @@ once these numbers stand for names. Machines that look alike are numbered by nam
 alike, each is a kind of its own: no harm but time.
 
 Never shared are templates of queries that name others or share with them: split ones, those that must stay apart, and
-all where queries share processes or prefixes.
+those with steps that others may share.
 
 Complexity: machines^2 + options for each tuple of candidates and source; a look-up for each query.
 """
@@ -78,11 +78,21 @@ class Forms:
         #: By identity; the tables hold what is looked up, so that an id stays taken.
         self._steps: dict[int, tuple[Step, Mapping[DeviceId, tuple[int, ...]], Mapping[DeviceId, int]]] = {}
         self._tables: dict[int, _Table] = {}
+        self._keys: dict[int, tuple[tuple[Candidate, ...], bool]] = {}
         self._forms: dict[tuple[int, DeviceId | None], Form] = {}
 
     def shares(self, query: QueryProblem) -> bool:
         """Whether its template may be another's, too."""
-        return not (self._sharing or query.splittable or query.impossible or query.id in self._apart)
+        sharing = self._sharing and self._keyed(query)
+        return not (sharing or query.splittable or query.impossible or query.id in self._apart)
+
+    def _keyed(self, query: QueryProblem) -> bool:
+        """Whether it has a step that others may share."""
+        known = self._keys.get(id(query.candidates))
+        if known is None:
+            keyed = any(step.share_key for candidate in query.candidates for step in candidate.steps)
+            known = self._keys[id(query.candidates)] = (query.candidates, keyed)
+        return known[1]
 
     def form(self, query: QueryProblem) -> Form:
         """The form of a query."""
@@ -219,6 +229,7 @@ def step_key(step: Step) -> Hashable:
         step.single,
         step.site_inputs,
         step.share_key,
+        step.pooled,
     )
 
 

@@ -11,7 +11,7 @@ from cloud_planner.core.network import Network
 from cloud_planner.core.problem import Problem
 from cloud_planner.core.resources import Resource, is_limited, is_single
 from cloud_planner.core.select.assignment import Assignment, amounts_of, traffic
-from cloud_planner.core.sharing import may_share, merges, step_amounts
+from cloud_planner.core.sharing import lives_in_process, merges, step_amounts
 
 
 def amounts_taken(network: Network, problem: Problem, assignment: Assignment) -> dict[Resource, float]:
@@ -70,6 +70,6 @@ def sums_decide(network: Network, problem: Problem, assignment: Assignment) -> b
     for load in assignment.loads:
         step = candidate.steps[load.step]
         machine = network.machines[step.options[load.option].machine]
-        if may_share(problem, machine, query, step) or (is_limited(machine) and not is_single(machine)):
+        if lives_in_process(problem, machine, query, step) or (is_limited(machine) and not is_single(machine)):
             return False
     return True

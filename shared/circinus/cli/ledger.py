@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from circinus.cli import exits
+from circinus.cli.accounts_table import accounts_view
 from circinus.cli.output import Output, amount, emit, lines, size, table
 from circinus.cli.plan_table import Measures, interval_text, percentile_name
 from circinus.cli.query import measures_of
 from circinus.cli.session import DEFAULT_ADDRESS, OutputOption, PlannerOption, ask
+from circinus.cli.stand_by_table import episodes_summary
 from circinus.client import Client
 from circinus.errors import InvalidInput
 from circinus.reports import LedgerEntry
@@ -33,10 +35,20 @@ def ledger(
         typer.Option("--since", metavar="WHEN", help="30s, 5m, 2h, 1d ago, or a moment such as 2026-01-31T12:00Z."),
     ] = None,
     operators: Annotated[bool, typer.Option("--operators", help="Each operator, too.")] = False,
+    calibration: Annotated[
+        bool,
+        typer.Option("--calibration", help="Every promise that was made, what was seen of it, how good promises are."),
+    ] = False,
     planner: PlannerOption = DEFAULT_ADDRESS,
     output: OutputOption = Output.TABLE,
 ) -> int:
     """Predicted against observed for each query, of the running generation or since a moment."""
+    if calibration:
+        if since is not None:
+            raise InvalidInput("--since has no meaning with --calibration: it tells of all promises; leave one out")
+        report = ask(planner, lambda client: client.accounts())
+        emit(output, report, lambda: accounts_view(report, operators=operators))
+        return exits.OK
     moment = None if since is None else parse_since(since, datetime.now(UTC))
 
     async def action(client: Client) -> tuple[tuple[LedgerEntry, ...], Measures]:
@@ -85,19 +97,24 @@ def _rows(entry: LedgerEntry, measures: Measures) -> list[tuple[str, ...]]:
         within = f"{'within' if inside else 'OUTSIDE'} the interval for {entry.scored:,} items"
     causes = ", ".join(f"{cause} {count:,}" for cause, count in entry.causes.items())
     ends = f"{entry.answered:,} answered, {entry.late:,} late, {entry.dropped:,} dropped, {entry.failed:,} failed"
+    episodes = episodes_summary(entry.stand_bys) if entry.stand_bys else ""
     planned_goodput = amount(entry.planned_item_goodput_per_s) if plan else "-"
     planned_latency = (
         f"p50 {amount(plan.latency_p50_ms)}, {percentile} {interval_text(plan.latency_ms)}" if plan else "-"
     )
     latency = f"p50 {amount(entry.latency_p50_ms)}, p95 {amount(entry.latency_p95_ms)}"
+    latency += f", p99 {amount(entry.latency_p99_ms)}" if entry.latency_p99_ms else ""
+    agreed = f"with the reference, for {entry.agreement_items:,} items"
     return [
         (entry.query_id, "item goodput/s", planned_goodput, amount(entry.item_goodput_per_s), ""),
         ("", "latency ms", planned_latency, latency, ""),
         ("", accuracy, interval_text(predicted) if predicted else "-", amount(seen), within),
+        *([("", "agreement", "", amount(entry.agreement_ratio), agreed)] if entry.agreement_items else []),
         # What a plan reserves is paid whether it is used or not.
         ("", "cost/h", amount(plan.cost_per_h) if plan else "-", amount(plan.cost_per_h) if plan else "-", "reserved"),
         ("", "items", "", f"{entry.emitted:,} in {entry.duration_s:.0f} s", ends),
         *([("", "causes", "", causes, "")] if causes else []),
+        *([("", "stand-by", "", f"{entry.stand_by_answered:,} answered", episodes)] if episodes else []),
     ]
 
 

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 import circinus
-from circinus.cli import audit, device, exits, explain, ledger, pipeline, plan, query, watch, what_if
+from circinus.cli import audit, device, doctor, exits, explain, ledger, pipeline, plan, query, watch, what_if
 from circinus.cli.output import document_of, say
 from circinus.errors import CircinusError, CodeFailed, InvalidInput
 from circinus.spec.errors import SpecErrors
@@ -35,6 +35,7 @@ app.command("plan")(plan.plan)
 app.command("explain")(explain.explain)
 app.command("what-if")(what_if.what_if)
 app.command("audit")(audit.audit)
+app.command("doctor")(doctor.doctor)
 app.command("ledger")(ledger.ledger)
 
 
@@ -88,7 +89,7 @@ def _fail(error: Exception, message: str, code: int, arguments: Sequence[str]) -
     say(f"circinus: {message}" if "\n" not in message else f"circinus:\n{message}", style="red")
     if _wants_json(arguments):
         # What prints one document a line ends with one, too.
-        indent = None if list(arguments[:2]) == ["query", "watch"] else 2
+        indent = None if list(arguments[:2]) in (["query", "watch"], ["query", "results"]) else 2
         sys.stdout.write(json.dumps({"error": _error_document(error, message, code)}, indent=indent) + "\n")
     return code
 

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from circinus.cli import exits
 from circinus.cli.diff_table import diff_view
-from circinus.cli.output import Output, emit, say, size
+from circinus.cli.output import Output, emit, lines, say, size
 from circinus.cli.plan_table import Measures, selection_view
 from circinus.cli.plugged import plugged, value_of
 from circinus.cli.query import FileOption, measures_of, read_queries
 from circinus.cli.session import DEFAULT_ADDRESS, PlannerOption, ask
+from circinus.cli.stand_by_table import stand_bys_view
 from circinus.client import Client
 from circinus.errors import CircinusError, InvalidInput
 from circinus.model.plan_diff import PlanDiff
 from circinus.reports import SelectionReport
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
 
 _MISSING = "planning from files needs the planner: install it with pip install 'circinus[planner]'"
 _OFFLINE = "plan_offline"
@@ -77,8 +81,13 @@ def plan(
             raise CircinusError(f"the planner at {planner} is too old to tell what changes; update it")
         return _tell(found.diff, output)
     shown = replace(found, diff=None)
-    emit(output or Output.TABLE, shown, lambda: selection_view(shown, measures))
+    emit(output or Output.TABLE, shown, lambda: _view(shown, measures))
     return exits.INFEASIBLE if found.selection.unplaced or found.pending else exits.OK
+
+
+def _view(report: SelectionReport, measures: Measures) -> RenderableType:
+    view = selection_view(report, measures)
+    return lines(view, "", stand_bys_view(report.stand_bys)) if report.stand_bys else view
 
 
 def _tell(diff: PlanDiff, output: Output | None) -> int:

@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 import yaml
 
-from circinus.cli import exits, query_watch
+from circinus.cli import exits, query_results, query_watch
 from circinus.cli.output import Output, amount, emit, lines, say, table
 from circinus.cli.plan_table import Measures, accuracy_name, plans_table, provisional_text, why_text
 from circinus.cli.progress import WatchBars
 from circinus.cli.removal import remove_each
 from circinus.cli.session import DEFAULT_ADDRESS, OutputOption, PlannerOption, ask
+from circinus.cli.stand_by_table import episode_text, stand_by_text
 from circinus.client import Client
+from circinus.drift_reports import finding_text
 from circinus.errors import InvalidInput
 from circinus.model.plan import Certainty
 from circinus.model.query import Budget, Guarantee, Query
@@ -65,6 +67,16 @@ def submit(
         float | None, typer.Option(help="Longest that profiling may keep operators busy.")
     ] = None,
     budget_cost: Annotated[float | None, typer.Option(help="Most that profiling may cost.")] = None,
+    stand_by: Annotated[
+        bool, typer.Option("--stand-by", help="Served by what its source has while the rest is out of reach.")
+    ] = False,
+    input_uri: Annotated[
+        str | None,
+        typer.Option(
+            "--input", help="What its device reads instead of the pipeline's source: file:/PATH, camera:0, push: ..."
+        ),
+    ] = None,
+    sink: Annotated[str | None, typer.Option("--sink", help="Where its device writes results: file:/PATH.")] = None,
     wait: Annotated[bool, typer.Option("--wait", help="Until all is decided and rolled out.")] = False,
     timeout_s: Annotated[float, typer.Option("--timeout", min=0.1, help="Longest wait in seconds.")] = 3_600.0,
     planner: PlannerOption = DEFAULT_ADDRESS,
@@ -79,6 +91,8 @@ def submit(
         "rate_per_s": rate,
         "weight": weight,
         "guarantee": guarantee and guarantee.value,
+        "input": input_uri,
+        "sink": sink,
         "slo": _given(
             latency_ms=latency_ms,
             percentile=percentile,
@@ -86,6 +100,7 @@ def submit(
             accuracy=accuracy,
             accuracy_margin=accuracy_margin,
         ),
+        "stand_by": stand_by or None,
         "budget": _given(samples=budget_samples, seconds=budget_seconds, cost=budget_cost),
     }
     given = _given(**fields)
@@ -197,6 +212,14 @@ def _details(state: QueryState) -> RenderableType:
     parts: list[RenderableType | str] = [_states_table([state])]
     if state.plan is not None:
         parts += ["", plans_table([state.plan], _measures([state])), "", why_text(state.plan)]
+    if state.stand_by is not None:
+        parts += ["", stand_by_text(state.stand_by), *map(episode_text, state.stand_by.episodes)]
+    if state.findings:
+        parts += ["", *(f"replanned: {finding_text(one)}" for one in state.findings)]
+    if state.query.input:
+        parts += ["", f"input: {state.query.input}"]
+    if state.query.sink:
+        parts += ["", f"results: {state.query.sink}"]
     if budget := budget_text(state.query.budget):
         parts += ["", f"profiling budget: {budget}"]
     if state.search is not None:
@@ -215,6 +238,7 @@ def budget_text(budget: Budget) -> str:
 
 
 app.command("watch")(query_watch.watch)
+app.command("results")(query_results.results)
 
 
 @app.command("rm")

@@ -11,7 +11,11 @@ from circinus.cli.output import Output, emit, lines, table
 from circinus.cli.query import watch_until_settled
 from circinus.cli.session import DEFAULT_ADDRESS, OutputOption, PlannerOption, ask
 from circinus.client import Client
+from circinus.drift_reports import finding_text
 from circinus.reports import PlannerStatus, QueryPhase, QueryState
+
+#: Findings of drift that are shown.
+_FINDINGS = 5
 
 
 def status(planner: PlannerOption = DEFAULT_ADDRESS, output: OutputOption = Output.TABLE) -> int:
@@ -32,6 +36,7 @@ def _facts(found: PlannerStatus, address: str) -> list[tuple[str, str]]:
             "queries",
             f"{found.queries_placed} placed, {found.queries_unplaced} unplaced, {found.queries_pending} pending",
         ),
+        *(("drift", finding_text(one)) for one in found.findings[-_FINDINGS:]),
     ]
 
 

@@ -6,12 +6,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from circinus.model.device import DeviceId, Digest
-from circinus.model.pipeline import Configuration, KnobValue, OperatorId, PipelineId
+from circinus.model.pipeline import Configuration, Feed, KnobValue, OperatorId, PipelineId
 from circinus.model.plan import Interval
 from circinus.model.query import QueryId
 
 #: Stands where no query is meant.
 NO_QUERY = QueryId("")
+#: How long an item without a bound is worked for.
+UNBOUNDED_MS = 10_000.0
+
+
+def patience_ms(deadline_ms: float) -> float:
+    """How long an item is worked for; ``deadline_ms`` 0: it has no bound."""
+    return deadline_ms if deadline_ms > 0.0 else UNBOUNDED_MS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
@@ -27,7 +34,8 @@ class Use:
     """One operator of one query that a replica set serves.
 
     ``rate_per_s`` is planned, 0: unknown. ``after_ms`` is the predicted time from the operator's output to the answer
-    at the source, 0: unknown. ``deadline_ms`` is the query's latency bound, 0: none.
+    at the source, 0: unknown. ``deadline_ms`` is the query's latency bound, 0: none. ``cores`` are those of each of its
+    ``replicas``, for which a process may have time between others' items; 0: those of the processes.
     """
 
     query_id: QueryId
@@ -37,6 +45,8 @@ class Use:
     weight: float = 1.0
     after_ms: float = 0.0
     deadline_ms: float = 0.0
+    cores: float = 0.0
+    replicas: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +54,8 @@ class ReplicaSet:
     """Processes that serve an operator on a device; equal keys in two generations mean that they stay.
 
     ``uses`` are all operators of all queries that they serve, ``query_id``'s and ``operator_id``'s among them; empty:
-    that one alone.
+    that one alone. ``split_by`` is the field by which the output is cut for operators that are run ``each`` part of an
+    item; empty: none is.
     """
 
     key: str
@@ -64,6 +75,8 @@ class ReplicaSet:
     hang_ms: float
     inputs: tuple[OperatorId, ...]
     uses: tuple[Use, ...] = ()
+    split_by: str = ""
+    each: bool = False
 
     @property
     def served(self) -> tuple[Use, ...]:
@@ -83,7 +96,9 @@ class Target:
 class Route:
     """Where a query's items go to reach an operator.
 
-    ``given_by``: inputs that another query's run of the same operators gives, by their names, to that query.
+    ``given_by``: inputs that come from what runs once for several queries, by their names, to the query whose run it
+    is. Their items have deadlines that are ``earlier_ms`` earlier here, since there they wait for the latest of all.
+    ``each``: the operator is run for each part of an item.
     """
 
     query_id: QueryId
@@ -91,6 +106,8 @@ class Route:
     inputs: tuple[OperatorId, ...]
     targets: tuple[Target, ...]
     given_by: Mapping[OperatorId, QueryId] = field(default_factory=dict)
+    earlier_ms: float = 0.0
+    each: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,7 +115,8 @@ class SourceSpec:
     """A source that a device runs for a query; ``deadline_ms`` 0: no bound. ``clip`` items are scored together.
 
     ``input`` is what it reads (Query.input). With a ``leader_query_id`` its items are that query's, under the same
-    request ids. A share of live items is scored against ``reference`` in idle time; empty: none.
+    request ids. ``feed`` says how an input of the device becomes items; ``sink`` is as in Query. A share of live items
+    is scored against ``reference`` in idle time; empty: none.
     """
 
     key: str
@@ -116,8 +134,12 @@ class SourceSpec:
     clip: int = 1
     input: str = ""
     leader_query_id: QueryId = NO_QUERY
+    feed: Feed | None = None
+    sink: str = ""
     weight: float = 1.0
     reference: Configuration = field(default_factory=dict)
+    #: Operators that another query's run does for this one, to that query.
+    given_by: Mapping[OperatorId, QueryId] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,3 +177,9 @@ class Directive:
     sources: tuple[SourceSpec, ...]
     peers: tuple[Peer, ...]
     stand_bys: tuple[StandBy, ...] = ()
+
+    @property
+    def all_replica_sets(self) -> tuple[ReplicaSet, ...]:
+        """What the device runs for plans and for stand-bys, each once."""
+        kept = [one for stand_by in self.stand_bys for one in stand_by.replica_sets]
+        return tuple({one.key: one for one in (*kept, *self.replica_sets)}.values()) if kept else self.replica_sets

@@ -24,6 +24,10 @@ KnobValue = str | int | float | bool
 Configuration = Mapping[str, KnobValue]
 
 
+#: Made once: keys are needed by the thousand.
+_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+
+
 class State(StrEnum):
     """Whether an operator carries anything over from one item of a source to the next."""
 
@@ -53,6 +57,7 @@ class OperatorSpec:
     ``accelerator_kinds`` are those it has a variant for; empty: CPU only.
     ``fan_out`` names the field of its output whose length counts the parts that it makes of an item; empty: none.
     ``site_inputs`` are those of its inputs whose items may not leave the site of the machine where they are made.
+    ``each``: it is run for the parts that its one input was cut into, not for the whole item.
     """
 
     id: OperatorId
@@ -65,6 +70,7 @@ class OperatorSpec:
     hang_ms: float = 30_000.0
     fan_out: str = ""
     site_inputs: tuple[OperatorId, ...] = ()
+    each: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,11 +108,49 @@ class ContentSpec:
         return self.warmup + self.clip
 
 
+class FeedKind(StrEnum):
+    """What a feed makes items of."""
+
+    IMAGE = "image"
+    AUDIO = "audio"
+    BYTES = "bytes"
+
+
+#: What Feed.form may be; the first is the default.
+FEED_FORMS: Mapping[FeedKind, tuple[str, ...]] = {
+    FeedKind.IMAGE: ("bgr", "rgb", "grey", "jpeg"),
+    FeedKind.AUDIO: ("int16", "float32"),
+    FeedKind.BYTES: ("bytes",),
+}
+#: The channels that an array of an image's colours has; JPEG is bytes.
+IMAGE_CHANNELS: Mapping[str, int] = {"bgr": 3, "rgb": 3, "grey": 1}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Feed:
+    """Which fields of an item a file, camera or microphone fills, and with what; an empty field name: none.
+
+    ``field`` has the image (an array of uint8 with colours in this order, or "jpeg"), the sound (an array of samples)
+    or the bytes; ``number_field`` the item's number, from 0. Of sound: ``rate_hz`` that it is brought to, which
+    ``rate_field`` has, too, and ``chunk_ms``, how long an item is.
+    """
+
+    kind: FeedKind
+    field: str
+    form: str
+    number_field: str = ""
+    rate_hz: int = 0
+    rate_field: str = ""
+    chunk_ms: int = 0
+    channels: int = 0
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pipeline:
     """A DAG of operators, in an order in which each comes after its inputs.
 
-    ``source`` and ``scorer`` are entry points; ``outputs`` the operators whose results are the answer.
+    ``source`` and ``scorer`` are entry points; ``outputs`` the operators whose results are the answer. Without a
+    ``feed`` only the source, or callers, can make items.
     """
 
     id: PipelineId
@@ -117,6 +161,7 @@ class Pipeline:
     operators: tuple[OperatorSpec, ...]
     outputs: tuple[OperatorId, ...]
     contents: tuple[ContentSpec, ...]
+    feed: Feed | None = None
 
     def operator(self, operator_id: OperatorId) -> OperatorSpec:
         """The operator with this id.
@@ -139,6 +184,11 @@ class Pipeline:
             if content.name == name:
                 return content
         raise KeyError(name)
+
+    def split_by(self, operator_id: OperatorId) -> str:
+        """The field by which an operator's output is cut for those that take its parts one by one; empty: none does."""
+        operator = self.operator(operator_id)
+        return operator.fan_out if any(reader.each for reader in self.successors(operator_id)) else ""
 
     def successors(self, operator_id: OperatorId) -> tuple[OperatorSpec, ...]:
         """Operators that read this one's output (or SOURCE's)."""
@@ -178,7 +228,7 @@ def knobs_of(configuration: Configuration, operator_id: OperatorId) -> dict[str,
 
 def configuration_key(configuration: Configuration) -> str:
     """The one text that stands for a configuration, or an operator's knobs, wherever it is a key: canonical JSON."""
-    return json.dumps(dict(configuration), sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return _CANONICAL.encode(dict(configuration))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -201,12 +251,16 @@ class RegisteredPipeline:
 
 
 __all__ = [
+    "FEED_FORMS",
+    "IMAGE_CHANNELS",
     "SOURCE",
     "Configuration",
     "ContentRef",
     "ContentSpec",
     "DeviceId",
     "EnvironmentSpec",
+    "Feed",
+    "FeedKind",
     "Knob",
     "KnobValue",
     "OperatorId",

@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 
 from circinus.model.pipeline import ContentSpec, EnvironmentSpec, Knob, OperatorSpec, Pipeline
+from circinus.spec.feed import feed_entries
 from circinus.spec.pipeline import DATA_AT_SITE
 
 _TAG = "tag:yaml.org,2002:"
@@ -31,6 +32,7 @@ def pipeline_yaml(pipeline: Pipeline) -> str:
         {"pipeline": pipeline.id} | ({"description": pipeline.description} if pipeline.description else {}),
         {"environment": environment} if (environment := _without_defaults(pipeline.environment)) else {},
         {"source": pipeline.source, "scorer": pipeline.scorer},
+        {"feed": feed_entries(pipeline.feed)} if pipeline.feed is not None else {},
         {"operators": [_operator(operator) for operator in pipeline.operators]},
         {"outputs": pipeline.outputs},
         {"contents": {content.name: _content(content) for content in pipeline.contents}},

@@ -23,6 +23,7 @@ from circinus.model.pipeline import (
 )
 from circinus.spec import graph
 from circinus.spec.document import MAX_KNOWN, Document, Entry, kind_of, suggestion
+from circinus.spec.feed import read_feed
 
 MAX_OPERATORS = 100
 MAX_INPUTS = 32
@@ -50,7 +51,7 @@ DATA_AT_SITE = "site"
 #: What a set is no kind of, to YAML.
 _MAPPING = "tag:yaml.org,2002:map"
 _REQUIRED = ("pipeline", "source", "scorer", "operators", "outputs", "contents")
-_OPTIONAL = ("description", "environment")
+_OPTIONAL = ("description", "environment", "feed")
 _DEFAULT_HANG_MS = 30_000.0
 _CONTENT_LIMITS = {
     "seed": (0, 2**63 - 1),
@@ -126,6 +127,7 @@ class _Reader:
             operators=ordered,
             outputs=tuple(OperatorId(name) for name, _ in outputs),
             contents=self._contents(values.get("contents"), ordered if len(ordered) == written else None),
+            feed=read_feed(document, values.get("feed")),
         )
 
     def _id(self, node: yaml.Node | None, what: str) -> str | None:
@@ -167,7 +169,7 @@ class _Reader:
             document.error(node, f"each operator must be a mapping with id, class and inputs, is {kind_of(node)}")
             return None
         what = document.named(node, "operator")
-        optional = ("knobs", "state", "pinned", "accelerators", "hang_ms", "fan_out")
+        optional = ("knobs", "state", "pinned", "accelerators", "hang_ms", "fan_out", "each")
         entries = document.mapping(node, what, required=("id", "class", "inputs"), optional=optional)
         values = {key: entry.value for key, entry in entries.items()}
         name = self._id(values.get("id"), f"{what}: id")
@@ -188,6 +190,7 @@ class _Reader:
             hang_ms=hang_ms or _DEFAULT_HANG_MS,
             fan_out=document.text(values.get("fan_out"), f"{what}: fan_out", at_most=200) or "",
             site_inputs=at_site,
+            each=bool(document.flag(values.get("each"), f"{what}: each")),
         )
         return _Operator(spec=spec, node=values.get("id", node), inputs=tuple(inputs)) if name else None
 
@@ -278,6 +281,8 @@ class _Reader:
                     unknown = True
                     hint = suggestion(value, [SOURCE, *(other for other in operators if other != name)])
                     document.error(node, f"operator {name!r}: unknown input {value!r}{hint}")
+        for operator in operators.values():
+            self._check_each(operator, operators)
         inputs = {name: [value for value, _ in operator.inputs] for name, operator in operators.items()}
         for cycle in graph.cycles(inputs):
             path = " -> ".join((*cycle, cycle[0]))
@@ -292,6 +297,22 @@ class _Reader:
                         operator.node, f"operator {name!r} leads to no output; name it in outputs or remove it"
                     )
         return tuple(operators[name].spec for name in graph.topological(inputs))
+
+    def _check_each(self, operator: _Operator, operators: dict[str, _Operator]) -> None:
+        """What is run for each part has one input, which has parts, and no state that their order could matter to."""
+        spec = operator.spec
+        if not spec.each:
+            return
+        what = f"operator {spec.id!r}: each"
+        if len(spec.inputs) != 1:
+            self.document.error(operator.node, f"{what} needs exactly one input, there are {len(spec.inputs)}")
+        elif (given := operators.get(spec.inputs[0])) is None or not (given.spec.fan_out or given.spec.each):
+            rule = "declare fan_out there, or take the parts of an operator that is each itself"
+            self.document.error(operator.node, f"{what}: its input {spec.inputs[0]!r} has no parts; {rule}")
+        if spec.state is not State.NONE:
+            self.document.error(operator.node, f"{what}: parts have no order among replicas, so it can carry no state")
+        if spec.fan_out:
+            self.document.error(operator.node, f"{what}: a part can't be cut again; remove fan_out")
 
     def _check_size(self, node: yaml.Node, operators: tuple[OperatorSpec, ...]) -> None:
         count = prod(len(knob.values) for operator in operators for knob in operator.knobs if knob.values)

@@ -10,6 +10,8 @@ from circinus.model.query import (
     DEFAULT_PERCENTILE_RATIO,
     INPUT_PATTERN,
     INPUT_RULE,
+    SINK_PATTERN,
+    SINK_RULE,
     Budget,
     Guarantee,
     Query,
@@ -32,7 +34,7 @@ MAX_COST_PER_H = 1_000_000_000
 #: Of each part of a budget.
 MAX_BUDGET = 1_000_000_000
 
-_OPTIONAL = ("id", "weight", "slo", "guarantee", "budget", "input", "stand_by")
+_OPTIONAL = ("id", "weight", "slo", "guarantee", "budget", "input", "stand_by", "sink")
 _RATIO_HINT = "; it is a ratio: write 0.95 for 95%"
 _NO_BOUND_HINT = "; leave it out if there is no bound"
 _NO_LIMIT_HINT = "; leave it out if there is no limit"
@@ -85,6 +87,7 @@ def _query(document: Document, node: yaml.Node) -> Query | None:
         guarantee=Guarantee.POOL if guarantee is None else Guarantee(guarantee),
         budget=_budget(document, values.get("budget"), what),
         input=document.text(values.get("input"), f"{what}: input", pattern=INPUT_PATTERN, rule=INPUT_RULE) or "",
+        sink=document.text(values.get("sink"), f"{what}: sink", pattern=SINK_PATTERN, rule=SINK_RULE) or "",
         stand_by=document.flag(values.get("stand_by"), f"{what}: stand_by") or False,
     )
 

@@ -1,5 +1,6 @@
 import datetime
 
+from circinus.v1 import control_pb2 as _control_pb2
 from circinus.v1 import types_pb2 as _types_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
@@ -74,7 +75,7 @@ class GetStatusRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class GetStatusResponse(_message.Message):
-    __slots__ = ("planner_version", "epoch", "generation", "activity", "devices_connected", "devices_known", "queries_placed", "queries_unplaced", "queries_pending", "started_at")
+    __slots__ = ("planner_version", "epoch", "generation", "activity", "devices_connected", "devices_known", "queries_placed", "queries_unplaced", "queries_pending", "started_at", "findings")
     PLANNER_VERSION_FIELD_NUMBER: _ClassVar[int]
     EPOCH_FIELD_NUMBER: _ClassVar[int]
     GENERATION_FIELD_NUMBER: _ClassVar[int]
@@ -85,6 +86,7 @@ class GetStatusResponse(_message.Message):
     QUERIES_UNPLACED_FIELD_NUMBER: _ClassVar[int]
     QUERIES_PENDING_FIELD_NUMBER: _ClassVar[int]
     STARTED_AT_FIELD_NUMBER: _ClassVar[int]
+    FINDINGS_FIELD_NUMBER: _ClassVar[int]
     planner_version: str
     epoch: int
     generation: int
@@ -95,7 +97,32 @@ class GetStatusResponse(_message.Message):
     queries_unplaced: int
     queries_pending: int
     started_at: _timestamp_pb2.Timestamp
-    def __init__(self, planner_version: _Optional[str] = ..., epoch: _Optional[int] = ..., generation: _Optional[int] = ..., activity: _Optional[str] = ..., devices_connected: _Optional[int] = ..., devices_known: _Optional[int] = ..., queries_placed: _Optional[int] = ..., queries_unplaced: _Optional[int] = ..., queries_pending: _Optional[int] = ..., started_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    findings: _containers.RepeatedCompositeFieldContainer[DriftFinding]
+    def __init__(self, planner_version: _Optional[str] = ..., epoch: _Optional[int] = ..., generation: _Optional[int] = ..., activity: _Optional[str] = ..., devices_connected: _Optional[int] = ..., devices_known: _Optional[int] = ..., queries_placed: _Optional[int] = ..., queries_unplaced: _Optional[int] = ..., queries_pending: _Optional[int] = ..., started_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., findings: _Optional[_Iterable[_Union[DriftFinding, _Mapping]]] = ...) -> None: ...
+
+class DriftFinding(_message.Message):
+    __slots__ = ("kind", "subject", "stated", "before", "after", "found_at", "began_before_s", "evidence", "returned", "query_ids")
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    SUBJECT_FIELD_NUMBER: _ClassVar[int]
+    STATED_FIELD_NUMBER: _ClassVar[int]
+    BEFORE_FIELD_NUMBER: _ClassVar[int]
+    AFTER_FIELD_NUMBER: _ClassVar[int]
+    FOUND_AT_FIELD_NUMBER: _ClassVar[int]
+    BEGAN_BEFORE_S_FIELD_NUMBER: _ClassVar[int]
+    EVIDENCE_FIELD_NUMBER: _ClassVar[int]
+    RETURNED_FIELD_NUMBER: _ClassVar[int]
+    QUERY_IDS_FIELD_NUMBER: _ClassVar[int]
+    kind: str
+    subject: str
+    stated: float
+    before: float
+    after: float
+    found_at: _timestamp_pb2.Timestamp
+    began_before_s: float
+    evidence: float
+    returned: bool
+    query_ids: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, kind: _Optional[str] = ..., subject: _Optional[str] = ..., stated: _Optional[float] = ..., before: _Optional[float] = ..., after: _Optional[float] = ..., found_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., began_before_s: _Optional[float] = ..., evidence: _Optional[float] = ..., returned: _Optional[bool] = ..., query_ids: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class DeviceState(_message.Message):
     __slots__ = ("fingerprint", "connected", "accepted_generation", "active_generation", "generation_phase", "reason", "last_seen_at", "pids")
@@ -277,7 +304,7 @@ class SearchState(_message.Message):
     def __init__(self, phase: _Optional[_Union[SearchPhase, str]] = ..., finished: _Optional[bool] = ..., configuration: _Optional[_Union[_types_pb2.Configuration, _Mapping]] = ..., probability_ratio: _Optional[float] = ..., accuracy_ratio: _Optional[_Union[_types_pb2.Interval, _Mapping]] = ..., agreement: _Optional[bool] = ..., cost_per_h: _Optional[float] = ..., samples_done: _Optional[int] = ..., operator_s: _Optional[float] = ..., profile_cost: _Optional[float] = ..., candidates_left: _Optional[int] = ..., eta_s: _Optional[float] = ..., stopped: _Optional[str] = ..., history: _Optional[_Iterable[_Union[SearchStep, _Mapping]]] = ...) -> None: ...
 
 class QueryState(_message.Message):
-    __slots__ = ("query", "phase", "reason", "plan", "generation", "serving", "search")
+    __slots__ = ("query", "phase", "reason", "plan", "generation", "serving", "search", "findings", "stand_by")
     QUERY_FIELD_NUMBER: _ClassVar[int]
     PHASE_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
@@ -285,6 +312,8 @@ class QueryState(_message.Message):
     GENERATION_FIELD_NUMBER: _ClassVar[int]
     SERVING_FIELD_NUMBER: _ClassVar[int]
     SEARCH_FIELD_NUMBER: _ClassVar[int]
+    FINDINGS_FIELD_NUMBER: _ClassVar[int]
+    STAND_BY_FIELD_NUMBER: _ClassVar[int]
     query: _types_pb2.Query
     phase: QueryPhase
     reason: str
@@ -292,7 +321,9 @@ class QueryState(_message.Message):
     generation: int
     serving: bool
     search: SearchState
-    def __init__(self, query: _Optional[_Union[_types_pb2.Query, _Mapping]] = ..., phase: _Optional[_Union[QueryPhase, str]] = ..., reason: _Optional[str] = ..., plan: _Optional[_Union[_types_pb2.Plan, _Mapping]] = ..., generation: _Optional[int] = ..., serving: _Optional[bool] = ..., search: _Optional[_Union[SearchState, _Mapping]] = ...) -> None: ...
+    findings: _containers.RepeatedCompositeFieldContainer[DriftFinding]
+    stand_by: StandByState
+    def __init__(self, query: _Optional[_Union[_types_pb2.Query, _Mapping]] = ..., phase: _Optional[_Union[QueryPhase, str]] = ..., reason: _Optional[str] = ..., plan: _Optional[_Union[_types_pb2.Plan, _Mapping]] = ..., generation: _Optional[int] = ..., serving: _Optional[bool] = ..., search: _Optional[_Union[SearchState, _Mapping]] = ..., findings: _Optional[_Iterable[_Union[DriftFinding, _Mapping]]] = ..., stand_by: _Optional[_Union[StandByState, _Mapping]] = ...) -> None: ...
 
 class ListQueriesRequest(_message.Message):
     __slots__ = ("query_id",)
@@ -349,7 +380,7 @@ class MachineUse(_message.Message):
     def __init__(self, device_id: _Optional[str] = ..., machines: _Optional[int] = ..., cores: _Optional[float] = ..., cost_per_h: _Optional[float] = ...) -> None: ...
 
 class SelectionSummary(_message.Message):
-    __slots__ = ("plans", "unplaced", "goodput_per_s", "goodput_bound_per_s", "gap_ratio", "cost_per_h", "cost_bound_per_h", "cost_gap_ratio", "solver_status", "solver_s", "pending", "machines", "traffic_cost_per_h", "provisional_per_s")
+    __slots__ = ("plans", "unplaced", "goodput_per_s", "goodput_bound_per_s", "gap_ratio", "cost_per_h", "cost_bound_per_h", "cost_gap_ratio", "solver_status", "solver_s", "pending", "machines", "traffic_cost_per_h", "provisional_per_s", "stand_bys")
     PLANS_FIELD_NUMBER: _ClassVar[int]
     UNPLACED_FIELD_NUMBER: _ClassVar[int]
     GOODPUT_PER_S_FIELD_NUMBER: _ClassVar[int]
@@ -364,6 +395,7 @@ class SelectionSummary(_message.Message):
     MACHINES_FIELD_NUMBER: _ClassVar[int]
     TRAFFIC_COST_PER_H_FIELD_NUMBER: _ClassVar[int]
     PROVISIONAL_PER_S_FIELD_NUMBER: _ClassVar[int]
+    STAND_BYS_FIELD_NUMBER: _ClassVar[int]
     plans: _containers.RepeatedCompositeFieldContainer[_types_pb2.Plan]
     unplaced: _containers.RepeatedCompositeFieldContainer[Unplaced]
     goodput_per_s: float
@@ -378,7 +410,20 @@ class SelectionSummary(_message.Message):
     machines: _containers.RepeatedCompositeFieldContainer[MachineUse]
     traffic_cost_per_h: float
     provisional_per_s: float
-    def __init__(self, plans: _Optional[_Iterable[_Union[_types_pb2.Plan, _Mapping]]] = ..., unplaced: _Optional[_Iterable[_Union[Unplaced, _Mapping]]] = ..., goodput_per_s: _Optional[float] = ..., goodput_bound_per_s: _Optional[float] = ..., gap_ratio: _Optional[float] = ..., cost_per_h: _Optional[float] = ..., cost_bound_per_h: _Optional[float] = ..., cost_gap_ratio: _Optional[float] = ..., solver_status: _Optional[str] = ..., solver_s: _Optional[float] = ..., pending: _Optional[_Iterable[_Union[Unplaced, _Mapping]]] = ..., machines: _Optional[_Iterable[_Union[MachineUse, _Mapping]]] = ..., traffic_cost_per_h: _Optional[float] = ..., provisional_per_s: _Optional[float] = ...) -> None: ...
+    stand_bys: _containers.RepeatedCompositeFieldContainer[StandByState]
+    def __init__(self, plans: _Optional[_Iterable[_Union[_types_pb2.Plan, _Mapping]]] = ..., unplaced: _Optional[_Iterable[_Union[Unplaced, _Mapping]]] = ..., goodput_per_s: _Optional[float] = ..., goodput_bound_per_s: _Optional[float] = ..., gap_ratio: _Optional[float] = ..., cost_per_h: _Optional[float] = ..., cost_bound_per_h: _Optional[float] = ..., cost_gap_ratio: _Optional[float] = ..., solver_status: _Optional[str] = ..., solver_s: _Optional[float] = ..., pending: _Optional[_Iterable[_Union[Unplaced, _Mapping]]] = ..., machines: _Optional[_Iterable[_Union[MachineUse, _Mapping]]] = ..., traffic_cost_per_h: _Optional[float] = ..., provisional_per_s: _Optional[float] = ..., stand_bys: _Optional[_Iterable[_Union[StandByState, _Mapping]]] = ...) -> None: ...
+
+class StandByState(_message.Message):
+    __slots__ = ("query_id", "stand_by", "reason", "episodes")
+    QUERY_ID_FIELD_NUMBER: _ClassVar[int]
+    STAND_BY_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    EPISODES_FIELD_NUMBER: _ClassVar[int]
+    query_id: str
+    stand_by: _types_pb2.StandBy
+    reason: str
+    episodes: _containers.RepeatedCompositeFieldContainer[_control_pb2.StandByEpisode]
+    def __init__(self, query_id: _Optional[str] = ..., stand_by: _Optional[_Union[_types_pb2.StandBy, _Mapping]] = ..., reason: _Optional[str] = ..., episodes: _Optional[_Iterable[_Union[_control_pb2.StandByEpisode, _Mapping]]] = ...) -> None: ...
 
 class PlanSelectionRequest(_message.Message):
     __slots__ = ("extra_queries",)
@@ -757,7 +802,7 @@ class GetLedgerRequest(_message.Message):
     def __init__(self, since: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class LedgerEntry(_message.Message):
-    __slots__ = ("query_id", "generation", "duration_s", "emitted", "answered", "late", "dropped", "failed", "causes", "latency_p50_ms", "latency_p95_ms", "accuracy_ratio", "scored", "item_goodput_per_s", "plan", "predicted_accuracy_ratio", "planned_item_goodput_per_s", "operators")
+    __slots__ = ("query_id", "generation", "duration_s", "emitted", "answered", "late", "dropped", "failed", "causes", "latency_p50_ms", "latency_p95_ms", "accuracy_ratio", "scored", "item_goodput_per_s", "plan", "predicted_accuracy_ratio", "planned_item_goodput_per_s", "operators", "stand_by_answered", "stand_bys", "latency_p99_ms", "agreement_ratio", "agreement_items", "bytes_sent")
     class CausesEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -783,6 +828,12 @@ class LedgerEntry(_message.Message):
     PREDICTED_ACCURACY_RATIO_FIELD_NUMBER: _ClassVar[int]
     PLANNED_ITEM_GOODPUT_PER_S_FIELD_NUMBER: _ClassVar[int]
     OPERATORS_FIELD_NUMBER: _ClassVar[int]
+    STAND_BY_ANSWERED_FIELD_NUMBER: _ClassVar[int]
+    STAND_BYS_FIELD_NUMBER: _ClassVar[int]
+    LATENCY_P99_MS_FIELD_NUMBER: _ClassVar[int]
+    AGREEMENT_RATIO_FIELD_NUMBER: _ClassVar[int]
+    AGREEMENT_ITEMS_FIELD_NUMBER: _ClassVar[int]
+    BYTES_SENT_FIELD_NUMBER: _ClassVar[int]
     query_id: str
     generation: int
     duration_s: float
@@ -801,10 +852,233 @@ class LedgerEntry(_message.Message):
     predicted_accuracy_ratio: _types_pb2.Interval
     planned_item_goodput_per_s: float
     operators: _containers.RepeatedCompositeFieldContainer[_types_pb2.OperatorWindow]
-    def __init__(self, query_id: _Optional[str] = ..., generation: _Optional[int] = ..., duration_s: _Optional[float] = ..., emitted: _Optional[int] = ..., answered: _Optional[int] = ..., late: _Optional[int] = ..., dropped: _Optional[int] = ..., failed: _Optional[int] = ..., causes: _Optional[_Mapping[str, int]] = ..., latency_p50_ms: _Optional[float] = ..., latency_p95_ms: _Optional[float] = ..., accuracy_ratio: _Optional[float] = ..., scored: _Optional[int] = ..., item_goodput_per_s: _Optional[float] = ..., plan: _Optional[_Union[_types_pb2.Plan, _Mapping]] = ..., predicted_accuracy_ratio: _Optional[_Union[_types_pb2.Interval, _Mapping]] = ..., planned_item_goodput_per_s: _Optional[float] = ..., operators: _Optional[_Iterable[_Union[_types_pb2.OperatorWindow, _Mapping]]] = ...) -> None: ...
+    stand_by_answered: int
+    stand_bys: _containers.RepeatedCompositeFieldContainer[_control_pb2.StandByEpisode]
+    latency_p99_ms: float
+    agreement_ratio: float
+    agreement_items: int
+    bytes_sent: int
+    def __init__(self, query_id: _Optional[str] = ..., generation: _Optional[int] = ..., duration_s: _Optional[float] = ..., emitted: _Optional[int] = ..., answered: _Optional[int] = ..., late: _Optional[int] = ..., dropped: _Optional[int] = ..., failed: _Optional[int] = ..., causes: _Optional[_Mapping[str, int]] = ..., latency_p50_ms: _Optional[float] = ..., latency_p95_ms: _Optional[float] = ..., accuracy_ratio: _Optional[float] = ..., scored: _Optional[int] = ..., item_goodput_per_s: _Optional[float] = ..., plan: _Optional[_Union[_types_pb2.Plan, _Mapping]] = ..., predicted_accuracy_ratio: _Optional[_Union[_types_pb2.Interval, _Mapping]] = ..., planned_item_goodput_per_s: _Optional[float] = ..., operators: _Optional[_Iterable[_Union[_types_pb2.OperatorWindow, _Mapping]]] = ..., stand_by_answered: _Optional[int] = ..., stand_bys: _Optional[_Iterable[_Union[_control_pb2.StandByEpisode, _Mapping]]] = ..., latency_p99_ms: _Optional[float] = ..., agreement_ratio: _Optional[float] = ..., agreement_items: _Optional[int] = ..., bytes_sent: _Optional[int] = ...) -> None: ...
 
 class GetLedgerResponse(_message.Message):
     __slots__ = ("entries",)
     ENTRIES_FIELD_NUMBER: _ClassVar[int]
     entries: _containers.RepeatedCompositeFieldContainer[LedgerEntry]
     def __init__(self, entries: _Optional[_Iterable[_Union[LedgerEntry, _Mapping]]] = ...) -> None: ...
+
+class OperatorPromise(_message.Message):
+    __slots__ = ("operator_id", "device_id", "replicas", "cores", "share_ratio", "rate_per_s", "service_ms", "queue_ms", "output_bytes", "corrected_ratio")
+    OPERATOR_ID_FIELD_NUMBER: _ClassVar[int]
+    DEVICE_ID_FIELD_NUMBER: _ClassVar[int]
+    REPLICAS_FIELD_NUMBER: _ClassVar[int]
+    CORES_FIELD_NUMBER: _ClassVar[int]
+    SHARE_RATIO_FIELD_NUMBER: _ClassVar[int]
+    RATE_PER_S_FIELD_NUMBER: _ClassVar[int]
+    SERVICE_MS_FIELD_NUMBER: _ClassVar[int]
+    QUEUE_MS_FIELD_NUMBER: _ClassVar[int]
+    OUTPUT_BYTES_FIELD_NUMBER: _ClassVar[int]
+    CORRECTED_RATIO_FIELD_NUMBER: _ClassVar[int]
+    operator_id: str
+    device_id: str
+    replicas: int
+    cores: float
+    share_ratio: float
+    rate_per_s: float
+    service_ms: _types_pb2.Interval
+    queue_ms: float
+    output_bytes: float
+    corrected_ratio: float
+    def __init__(self, operator_id: _Optional[str] = ..., device_id: _Optional[str] = ..., replicas: _Optional[int] = ..., cores: _Optional[float] = ..., share_ratio: _Optional[float] = ..., rate_per_s: _Optional[float] = ..., service_ms: _Optional[_Union[_types_pb2.Interval, _Mapping]] = ..., queue_ms: _Optional[float] = ..., output_bytes: _Optional[float] = ..., corrected_ratio: _Optional[float] = ...) -> None: ...
+
+class Promise(_message.Message):
+    __slots__ = ("pipeline_id", "content", "rate_per_s", "slo", "plan", "latency_ms", "latency_p50_ms", "spread_ratio", "sampling_ratio", "freedom", "operators", "accuracy_error_ratio")
+    PIPELINE_ID_FIELD_NUMBER: _ClassVar[int]
+    CONTENT_FIELD_NUMBER: _ClassVar[int]
+    RATE_PER_S_FIELD_NUMBER: _ClassVar[int]
+    SLO_FIELD_NUMBER: _ClassVar[int]
+    PLAN_FIELD_NUMBER: _ClassVar[int]
+    LATENCY_MS_FIELD_NUMBER: _ClassVar[int]
+    LATENCY_P50_MS_FIELD_NUMBER: _ClassVar[int]
+    SPREAD_RATIO_FIELD_NUMBER: _ClassVar[int]
+    SAMPLING_RATIO_FIELD_NUMBER: _ClassVar[int]
+    FREEDOM_FIELD_NUMBER: _ClassVar[int]
+    OPERATORS_FIELD_NUMBER: _ClassVar[int]
+    ACCURACY_ERROR_RATIO_FIELD_NUMBER: _ClassVar[int]
+    pipeline_id: str
+    content: str
+    rate_per_s: float
+    slo: _types_pb2.Slo
+    plan: _types_pb2.Plan
+    latency_ms: float
+    latency_p50_ms: float
+    spread_ratio: float
+    sampling_ratio: float
+    freedom: float
+    operators: _containers.RepeatedCompositeFieldContainer[OperatorPromise]
+    accuracy_error_ratio: float
+    def __init__(self, pipeline_id: _Optional[str] = ..., content: _Optional[str] = ..., rate_per_s: _Optional[float] = ..., slo: _Optional[_Union[_types_pb2.Slo, _Mapping]] = ..., plan: _Optional[_Union[_types_pb2.Plan, _Mapping]] = ..., latency_ms: _Optional[float] = ..., latency_p50_ms: _Optional[float] = ..., spread_ratio: _Optional[float] = ..., sampling_ratio: _Optional[float] = ..., freedom: _Optional[float] = ..., operators: _Optional[_Iterable[_Union[OperatorPromise, _Mapping]]] = ..., accuracy_error_ratio: _Optional[float] = ...) -> None: ...
+
+class OperatorSeen(_message.Message):
+    __slots__ = ("operator_id", "device_id", "items", "service_ms", "queue_ms", "cpu_ms_sum", "output_bytes", "memory_bytes", "dropped_by_cause", "failures")
+    class DroppedByCauseEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: int
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
+    OPERATOR_ID_FIELD_NUMBER: _ClassVar[int]
+    DEVICE_ID_FIELD_NUMBER: _ClassVar[int]
+    ITEMS_FIELD_NUMBER: _ClassVar[int]
+    SERVICE_MS_FIELD_NUMBER: _ClassVar[int]
+    QUEUE_MS_FIELD_NUMBER: _ClassVar[int]
+    CPU_MS_SUM_FIELD_NUMBER: _ClassVar[int]
+    OUTPUT_BYTES_FIELD_NUMBER: _ClassVar[int]
+    MEMORY_BYTES_FIELD_NUMBER: _ClassVar[int]
+    DROPPED_BY_CAUSE_FIELD_NUMBER: _ClassVar[int]
+    FAILURES_FIELD_NUMBER: _ClassVar[int]
+    operator_id: str
+    device_id: str
+    items: int
+    service_ms: _types_pb2.Sketch
+    queue_ms: _types_pb2.Sketch
+    cpu_ms_sum: float
+    output_bytes: int
+    memory_bytes: int
+    dropped_by_cause: _containers.ScalarMap[str, int]
+    failures: int
+    def __init__(self, operator_id: _Optional[str] = ..., device_id: _Optional[str] = ..., items: _Optional[int] = ..., service_ms: _Optional[_Union[_types_pb2.Sketch, _Mapping]] = ..., queue_ms: _Optional[_Union[_types_pb2.Sketch, _Mapping]] = ..., cpu_ms_sum: _Optional[float] = ..., output_bytes: _Optional[int] = ..., memory_bytes: _Optional[int] = ..., dropped_by_cause: _Optional[_Mapping[str, int]] = ..., failures: _Optional[int] = ...) -> None: ...
+
+class Seen(_message.Message):
+    __slots__ = ("duration_s", "emitted", "answered", "late", "dropped", "failed", "latency_ms", "score_sum", "scored", "shadow_score_sum", "shadow_score_square_sum", "shadow_scored", "bytes_sent", "operators", "windows", "windows_left_out", "first_at_s")
+    DURATION_S_FIELD_NUMBER: _ClassVar[int]
+    EMITTED_FIELD_NUMBER: _ClassVar[int]
+    ANSWERED_FIELD_NUMBER: _ClassVar[int]
+    LATE_FIELD_NUMBER: _ClassVar[int]
+    DROPPED_FIELD_NUMBER: _ClassVar[int]
+    FAILED_FIELD_NUMBER: _ClassVar[int]
+    LATENCY_MS_FIELD_NUMBER: _ClassVar[int]
+    SCORE_SUM_FIELD_NUMBER: _ClassVar[int]
+    SCORED_FIELD_NUMBER: _ClassVar[int]
+    SHADOW_SCORE_SUM_FIELD_NUMBER: _ClassVar[int]
+    SHADOW_SCORE_SQUARE_SUM_FIELD_NUMBER: _ClassVar[int]
+    SHADOW_SCORED_FIELD_NUMBER: _ClassVar[int]
+    BYTES_SENT_FIELD_NUMBER: _ClassVar[int]
+    OPERATORS_FIELD_NUMBER: _ClassVar[int]
+    WINDOWS_FIELD_NUMBER: _ClassVar[int]
+    WINDOWS_LEFT_OUT_FIELD_NUMBER: _ClassVar[int]
+    FIRST_AT_S_FIELD_NUMBER: _ClassVar[int]
+    duration_s: float
+    emitted: int
+    answered: int
+    late: int
+    dropped: int
+    failed: int
+    latency_ms: _types_pb2.Sketch
+    score_sum: float
+    scored: int
+    shadow_score_sum: float
+    shadow_score_square_sum: float
+    shadow_scored: int
+    bytes_sent: int
+    operators: _containers.RepeatedCompositeFieldContainer[OperatorSeen]
+    windows: int
+    windows_left_out: int
+    first_at_s: float
+    def __init__(self, duration_s: _Optional[float] = ..., emitted: _Optional[int] = ..., answered: _Optional[int] = ..., late: _Optional[int] = ..., dropped: _Optional[int] = ..., failed: _Optional[int] = ..., latency_ms: _Optional[_Union[_types_pb2.Sketch, _Mapping]] = ..., score_sum: _Optional[float] = ..., scored: _Optional[int] = ..., shadow_score_sum: _Optional[float] = ..., shadow_score_square_sum: _Optional[float] = ..., shadow_scored: _Optional[int] = ..., bytes_sent: _Optional[int] = ..., operators: _Optional[_Iterable[_Union[OperatorSeen, _Mapping]]] = ..., windows: _Optional[int] = ..., windows_left_out: _Optional[int] = ..., first_at_s: _Optional[float] = ...) -> None: ...
+
+class Account(_message.Message):
+    __slots__ = ("query_id", "generation", "created_at", "promise", "seen", "open", "latency_ms", "latency_seen_ms", "throughput_seen_per_s", "slo_probability_ratio", "slo_met")
+    QUERY_ID_FIELD_NUMBER: _ClassVar[int]
+    GENERATION_FIELD_NUMBER: _ClassVar[int]
+    CREATED_AT_FIELD_NUMBER: _ClassVar[int]
+    PROMISE_FIELD_NUMBER: _ClassVar[int]
+    SEEN_FIELD_NUMBER: _ClassVar[int]
+    OPEN_FIELD_NUMBER: _ClassVar[int]
+    LATENCY_MS_FIELD_NUMBER: _ClassVar[int]
+    LATENCY_SEEN_MS_FIELD_NUMBER: _ClassVar[int]
+    THROUGHPUT_SEEN_PER_S_FIELD_NUMBER: _ClassVar[int]
+    SLO_PROBABILITY_RATIO_FIELD_NUMBER: _ClassVar[int]
+    SLO_MET_FIELD_NUMBER: _ClassVar[int]
+    query_id: str
+    generation: int
+    created_at: _timestamp_pb2.Timestamp
+    promise: Promise
+    seen: Seen
+    open: bool
+    latency_ms: _types_pb2.Interval
+    latency_seen_ms: float
+    throughput_seen_per_s: float
+    slo_probability_ratio: float
+    slo_met: bool
+    def __init__(self, query_id: _Optional[str] = ..., generation: _Optional[int] = ..., created_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., promise: _Optional[_Union[Promise, _Mapping]] = ..., seen: _Optional[_Union[Seen, _Mapping]] = ..., open: _Optional[bool] = ..., latency_ms: _Optional[_Union[_types_pb2.Interval, _Mapping]] = ..., latency_seen_ms: _Optional[float] = ..., throughput_seen_per_s: _Optional[float] = ..., slo_probability_ratio: _Optional[float] = ..., slo_met: _Optional[bool] = ...) -> None: ...
+
+class ReliabilityBin(_message.Message):
+    __slots__ = ("low_ratio", "high_ratio", "count", "probability_mean_ratio", "met_ratio")
+    LOW_RATIO_FIELD_NUMBER: _ClassVar[int]
+    HIGH_RATIO_FIELD_NUMBER: _ClassVar[int]
+    COUNT_FIELD_NUMBER: _ClassVar[int]
+    PROBABILITY_MEAN_RATIO_FIELD_NUMBER: _ClassVar[int]
+    MET_RATIO_FIELD_NUMBER: _ClassVar[int]
+    low_ratio: float
+    high_ratio: float
+    count: int
+    probability_mean_ratio: float
+    met_ratio: float
+    def __init__(self, low_ratio: _Optional[float] = ..., high_ratio: _Optional[float] = ..., count: _Optional[int] = ..., probability_mean_ratio: _Optional[float] = ..., met_ratio: _Optional[float] = ...) -> None: ...
+
+class ServiceCorrection(_message.Message):
+    __slots__ = ("pipeline_id", "operator_id", "device_id", "ratio", "items")
+    PIPELINE_ID_FIELD_NUMBER: _ClassVar[int]
+    OPERATOR_ID_FIELD_NUMBER: _ClassVar[int]
+    DEVICE_ID_FIELD_NUMBER: _ClassVar[int]
+    RATIO_FIELD_NUMBER: _ClassVar[int]
+    ITEMS_FIELD_NUMBER: _ClassVar[int]
+    pipeline_id: str
+    operator_id: str
+    device_id: str
+    ratio: float
+    items: int
+    def __init__(self, pipeline_id: _Optional[str] = ..., operator_id: _Optional[str] = ..., device_id: _Optional[str] = ..., ratio: _Optional[float] = ..., items: _Optional[int] = ...) -> None: ...
+
+class Calibration(_message.Message):
+    __slots__ = ("accounts", "latency_error_median_ratio", "throughput_error_median_ratio", "coverage_ratio", "half_width_median_ratio", "brier", "reliability", "corrections", "operator_accounts", "service_error_median_ratio", "service_coverage_ratio")
+    ACCOUNTS_FIELD_NUMBER: _ClassVar[int]
+    LATENCY_ERROR_MEDIAN_RATIO_FIELD_NUMBER: _ClassVar[int]
+    THROUGHPUT_ERROR_MEDIAN_RATIO_FIELD_NUMBER: _ClassVar[int]
+    COVERAGE_RATIO_FIELD_NUMBER: _ClassVar[int]
+    HALF_WIDTH_MEDIAN_RATIO_FIELD_NUMBER: _ClassVar[int]
+    BRIER_FIELD_NUMBER: _ClassVar[int]
+    RELIABILITY_FIELD_NUMBER: _ClassVar[int]
+    CORRECTIONS_FIELD_NUMBER: _ClassVar[int]
+    OPERATOR_ACCOUNTS_FIELD_NUMBER: _ClassVar[int]
+    SERVICE_ERROR_MEDIAN_RATIO_FIELD_NUMBER: _ClassVar[int]
+    SERVICE_COVERAGE_RATIO_FIELD_NUMBER: _ClassVar[int]
+    accounts: int
+    latency_error_median_ratio: float
+    throughput_error_median_ratio: float
+    coverage_ratio: float
+    half_width_median_ratio: float
+    brier: float
+    reliability: _containers.RepeatedCompositeFieldContainer[ReliabilityBin]
+    corrections: _containers.RepeatedCompositeFieldContainer[ServiceCorrection]
+    operator_accounts: int
+    service_error_median_ratio: float
+    service_coverage_ratio: float
+    def __init__(self, accounts: _Optional[int] = ..., latency_error_median_ratio: _Optional[float] = ..., throughput_error_median_ratio: _Optional[float] = ..., coverage_ratio: _Optional[float] = ..., half_width_median_ratio: _Optional[float] = ..., brier: _Optional[float] = ..., reliability: _Optional[_Iterable[_Union[ReliabilityBin, _Mapping]]] = ..., corrections: _Optional[_Iterable[_Union[ServiceCorrection, _Mapping]]] = ..., operator_accounts: _Optional[int] = ..., service_error_median_ratio: _Optional[float] = ..., service_coverage_ratio: _Optional[float] = ...) -> None: ...
+
+class GetAccountsRequest(_message.Message):
+    __slots__ = ("limit", "query_id")
+    LIMIT_FIELD_NUMBER: _ClassVar[int]
+    QUERY_ID_FIELD_NUMBER: _ClassVar[int]
+    limit: int
+    query_id: str
+    def __init__(self, limit: _Optional[int] = ..., query_id: _Optional[str] = ...) -> None: ...
+
+class GetAccountsResponse(_message.Message):
+    __slots__ = ("accounts", "calibration")
+    ACCOUNTS_FIELD_NUMBER: _ClassVar[int]
+    CALIBRATION_FIELD_NUMBER: _ClassVar[int]
+    accounts: _containers.RepeatedCompositeFieldContainer[Account]
+    calibration: Calibration
+    def __init__(self, accounts: _Optional[_Iterable[_Union[Account, _Mapping]]] = ..., calibration: _Optional[_Union[Calibration, _Mapping]] = ...) -> None: ...

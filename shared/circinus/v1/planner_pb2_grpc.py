@@ -114,6 +114,11 @@ class PlannerServiceStub:
                 request_serializer=circinus_dot_v1_dot_planner__pb2.GetLedgerRequest.SerializeToString,
                 response_deserializer=circinus_dot_v1_dot_planner__pb2.GetLedgerResponse.FromString,
                 _registered_method=True)
+        self.GetAccounts = channel.unary_unary(
+                '/circinus.v1.PlannerService/GetAccounts',
+                request_serializer=circinus_dot_v1_dot_planner__pb2.GetAccountsRequest.SerializeToString,
+                response_deserializer=circinus_dot_v1_dot_planner__pb2.GetAccountsResponse.FromString,
+                _registered_method=True)
 
 
 class PlannerServiceServicer:
@@ -225,6 +230,13 @@ class PlannerServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetAccounts(self, request, context):
+        """What each generation promised of each query beside what was seen, and how good promises are.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_PlannerServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -307,6 +319,11 @@ def add_PlannerServiceServicer_to_server(servicer, server):
                     servicer.GetLedger,
                     request_deserializer=circinus_dot_v1_dot_planner__pb2.GetLedgerRequest.FromString,
                     response_serializer=circinus_dot_v1_dot_planner__pb2.GetLedgerResponse.SerializeToString,
+            ),
+            'GetAccounts': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetAccounts,
+                    request_deserializer=circinus_dot_v1_dot_planner__pb2.GetAccountsRequest.FromString,
+                    response_serializer=circinus_dot_v1_dot_planner__pb2.GetAccountsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -741,6 +758,33 @@ class PlannerService:
             '/circinus.v1.PlannerService/GetLedger',
             circinus_dot_v1_dot_planner__pb2.GetLedgerRequest.SerializeToString,
             circinus_dot_v1_dot_planner__pb2.GetLedgerResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetAccounts(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/circinus.v1.PlannerService/GetAccounts',
+            circinus_dot_v1_dot_planner__pb2.GetAccountsRequest.SerializeToString,
+            circinus_dot_v1_dot_planner__pb2.GetAccountsResponse.FromString,
             options,
             channel_credentials,
             insecure,

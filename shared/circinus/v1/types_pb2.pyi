@@ -27,6 +27,13 @@ class Certainty(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     CERTAINTY_UNSPECIFIED: _ClassVar[Certainty]
     CERTAINTY_PROVISIONAL: _ClassVar[Certainty]
     CERTAINTY_CERTIFIED: _ClassVar[Certainty]
+
+class FeedKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    FEED_KIND_UNSPECIFIED: _ClassVar[FeedKind]
+    FEED_KIND_IMAGE: _ClassVar[FeedKind]
+    FEED_KIND_AUDIO: _ClassVar[FeedKind]
+    FEED_KIND_BYTES: _ClassVar[FeedKind]
 TIER_UNSPECIFIED: Tier
 TIER_EDGE: Tier
 TIER_CLOUD: Tier
@@ -36,6 +43,10 @@ GUARANTEE_POPULATION: Guarantee
 CERTAINTY_UNSPECIFIED: Certainty
 CERTAINTY_PROVISIONAL: Certainty
 CERTAINTY_CERTIFIED: Certainty
+FEED_KIND_UNSPECIFIED: FeedKind
+FEED_KIND_IMAGE: FeedKind
+FEED_KIND_AUDIO: FeedKind
+FEED_KIND_BYTES: FeedKind
 
 class KnobValue(_message.Message):
     __slots__ = ("text", "integer", "real", "flag")
@@ -79,14 +90,16 @@ class Field(_message.Message):
     def __init__(self, tensor: _Optional[_Union[Tensor, _Mapping]] = ..., data: _Optional[bytes] = ..., text: _Optional[str] = ..., real: _Optional[float] = ..., integer: _Optional[int] = ..., flag: _Optional[bool] = ...) -> None: ...
 
 class Tensor(_message.Message):
-    __slots__ = ("dtype", "shape", "raw")
+    __slots__ = ("dtype", "shape", "raw", "pad")
     DTYPE_FIELD_NUMBER: _ClassVar[int]
     SHAPE_FIELD_NUMBER: _ClassVar[int]
     RAW_FIELD_NUMBER: _ClassVar[int]
+    PAD_FIELD_NUMBER: _ClassVar[int]
     dtype: str
     shape: _containers.RepeatedScalarFieldContainer[int]
     raw: bytes
-    def __init__(self, dtype: _Optional[str] = ..., shape: _Optional[_Iterable[int]] = ..., raw: _Optional[bytes] = ...) -> None: ...
+    pad: bytes
+    def __init__(self, dtype: _Optional[str] = ..., shape: _Optional[_Iterable[int]] = ..., raw: _Optional[bytes] = ..., pad: _Optional[bytes] = ...) -> None: ...
 
 class Payload(_message.Message):
     __slots__ = ("fields",)
@@ -240,7 +253,7 @@ class Budget(_message.Message):
     def __init__(self, samples: _Optional[int] = ..., seconds: _Optional[float] = ..., cost: _Optional[float] = ...) -> None: ...
 
 class Query(_message.Message):
-    __slots__ = ("id", "pipeline_id", "content", "source_device_id", "rate_per_s", "weight", "slo", "guarantee", "budget", "input", "stand_by")
+    __slots__ = ("id", "pipeline_id", "content", "source_device_id", "rate_per_s", "weight", "slo", "guarantee", "budget", "input", "stand_by", "sink")
     ID_FIELD_NUMBER: _ClassVar[int]
     PIPELINE_ID_FIELD_NUMBER: _ClassVar[int]
     CONTENT_FIELD_NUMBER: _ClassVar[int]
@@ -252,6 +265,7 @@ class Query(_message.Message):
     BUDGET_FIELD_NUMBER: _ClassVar[int]
     INPUT_FIELD_NUMBER: _ClassVar[int]
     STAND_BY_FIELD_NUMBER: _ClassVar[int]
+    SINK_FIELD_NUMBER: _ClassVar[int]
     id: str
     pipeline_id: str
     content: str
@@ -263,7 +277,8 @@ class Query(_message.Message):
     budget: Budget
     input: str
     stand_by: bool
-    def __init__(self, id: _Optional[str] = ..., pipeline_id: _Optional[str] = ..., content: _Optional[str] = ..., source_device_id: _Optional[str] = ..., rate_per_s: _Optional[float] = ..., weight: _Optional[float] = ..., slo: _Optional[_Union[Slo, _Mapping]] = ..., guarantee: _Optional[_Union[Guarantee, str]] = ..., budget: _Optional[_Union[Budget, _Mapping]] = ..., input: _Optional[str] = ..., stand_by: _Optional[bool] = ...) -> None: ...
+    sink: str
+    def __init__(self, id: _Optional[str] = ..., pipeline_id: _Optional[str] = ..., content: _Optional[str] = ..., source_device_id: _Optional[str] = ..., rate_per_s: _Optional[float] = ..., weight: _Optional[float] = ..., slo: _Optional[_Union[Slo, _Mapping]] = ..., guarantee: _Optional[_Union[Guarantee, str]] = ..., budget: _Optional[_Union[Budget, _Mapping]] = ..., input: _Optional[str] = ..., stand_by: _Optional[bool] = ..., sink: _Optional[str] = ...) -> None: ...
 
 class Interval(_message.Message):
     __slots__ = ("value", "low", "high")
@@ -338,7 +353,7 @@ class Plan(_message.Message):
     def __init__(self, query_id: _Optional[str] = ..., configuration: _Optional[_Union[Configuration, _Mapping]] = ..., operators: _Optional[_Iterable[_Union[OperatorPlan, _Mapping]]] = ..., latency_ms: _Optional[_Union[Interval, _Mapping]] = ..., accuracy_ratio: _Optional[_Union[Interval, _Mapping]] = ..., cost_per_h: _Optional[float] = ..., slo_probability_ratio: _Optional[float] = ..., item_goodput_per_s: _Optional[float] = ..., runner_up: _Optional[str] = ..., runner_up_cost_per_h: _Optional[float] = ..., latency_p50_ms: _Optional[float] = ..., certainty: _Optional[_Union[Certainty, str]] = ..., billed_per_h: _Optional[float] = ...) -> None: ...
 
 class ReplicaSet(_message.Message):
-    __slots__ = ("key", "query_id", "pipeline_id", "operator_id", "bundle_digest", "environment_digest", "entry_point", "knobs", "replicas", "cores", "accelerator_slots", "accelerator_memory_bytes", "memory_bytes", "batch", "hang_ms", "inputs", "uses")
+    __slots__ = ("key", "query_id", "pipeline_id", "operator_id", "bundle_digest", "environment_digest", "entry_point", "knobs", "replicas", "cores", "accelerator_slots", "accelerator_memory_bytes", "memory_bytes", "batch", "hang_ms", "inputs", "uses", "split_by", "each")
     class KnobsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -363,6 +378,8 @@ class ReplicaSet(_message.Message):
     HANG_MS_FIELD_NUMBER: _ClassVar[int]
     INPUTS_FIELD_NUMBER: _ClassVar[int]
     USES_FIELD_NUMBER: _ClassVar[int]
+    SPLIT_BY_FIELD_NUMBER: _ClassVar[int]
+    EACH_FIELD_NUMBER: _ClassVar[int]
     key: str
     query_id: str
     pipeline_id: str
@@ -380,10 +397,12 @@ class ReplicaSet(_message.Message):
     hang_ms: float
     inputs: _containers.RepeatedScalarFieldContainer[str]
     uses: _containers.RepeatedCompositeFieldContainer[Use]
-    def __init__(self, key: _Optional[str] = ..., query_id: _Optional[str] = ..., pipeline_id: _Optional[str] = ..., operator_id: _Optional[str] = ..., bundle_digest: _Optional[str] = ..., environment_digest: _Optional[str] = ..., entry_point: _Optional[str] = ..., knobs: _Optional[_Mapping[str, KnobValue]] = ..., replicas: _Optional[int] = ..., cores: _Optional[float] = ..., accelerator_slots: _Optional[int] = ..., accelerator_memory_bytes: _Optional[int] = ..., memory_bytes: _Optional[int] = ..., batch: _Optional[int] = ..., hang_ms: _Optional[float] = ..., inputs: _Optional[_Iterable[str]] = ..., uses: _Optional[_Iterable[_Union[Use, _Mapping]]] = ...) -> None: ...
+    split_by: str
+    each: bool
+    def __init__(self, key: _Optional[str] = ..., query_id: _Optional[str] = ..., pipeline_id: _Optional[str] = ..., operator_id: _Optional[str] = ..., bundle_digest: _Optional[str] = ..., environment_digest: _Optional[str] = ..., entry_point: _Optional[str] = ..., knobs: _Optional[_Mapping[str, KnobValue]] = ..., replicas: _Optional[int] = ..., cores: _Optional[float] = ..., accelerator_slots: _Optional[int] = ..., accelerator_memory_bytes: _Optional[int] = ..., memory_bytes: _Optional[int] = ..., batch: _Optional[int] = ..., hang_ms: _Optional[float] = ..., inputs: _Optional[_Iterable[str]] = ..., uses: _Optional[_Iterable[_Union[Use, _Mapping]]] = ..., split_by: _Optional[str] = ..., each: _Optional[bool] = ...) -> None: ...
 
 class Use(_message.Message):
-    __slots__ = ("query_id", "operator_id", "inputs", "rate_per_s", "weight", "after_ms", "deadline_ms")
+    __slots__ = ("query_id", "operator_id", "inputs", "rate_per_s", "weight", "after_ms", "deadline_ms", "cores", "replicas")
     QUERY_ID_FIELD_NUMBER: _ClassVar[int]
     OPERATOR_ID_FIELD_NUMBER: _ClassVar[int]
     INPUTS_FIELD_NUMBER: _ClassVar[int]
@@ -391,6 +410,8 @@ class Use(_message.Message):
     WEIGHT_FIELD_NUMBER: _ClassVar[int]
     AFTER_MS_FIELD_NUMBER: _ClassVar[int]
     DEADLINE_MS_FIELD_NUMBER: _ClassVar[int]
+    CORES_FIELD_NUMBER: _ClassVar[int]
+    REPLICAS_FIELD_NUMBER: _ClassVar[int]
     query_id: str
     operator_id: str
     inputs: _containers.RepeatedScalarFieldContainer[str]
@@ -398,10 +419,12 @@ class Use(_message.Message):
     weight: float
     after_ms: float
     deadline_ms: float
-    def __init__(self, query_id: _Optional[str] = ..., operator_id: _Optional[str] = ..., inputs: _Optional[_Iterable[str]] = ..., rate_per_s: _Optional[float] = ..., weight: _Optional[float] = ..., after_ms: _Optional[float] = ..., deadline_ms: _Optional[float] = ...) -> None: ...
+    cores: float
+    replicas: int
+    def __init__(self, query_id: _Optional[str] = ..., operator_id: _Optional[str] = ..., inputs: _Optional[_Iterable[str]] = ..., rate_per_s: _Optional[float] = ..., weight: _Optional[float] = ..., after_ms: _Optional[float] = ..., deadline_ms: _Optional[float] = ..., cores: _Optional[float] = ..., replicas: _Optional[int] = ...) -> None: ...
 
 class Route(_message.Message):
-    __slots__ = ("query_id", "operator_id", "inputs", "targets", "given_by")
+    __slots__ = ("query_id", "operator_id", "inputs", "targets", "given_by", "earlier_ms", "each")
     class GivenByEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -414,15 +437,46 @@ class Route(_message.Message):
     INPUTS_FIELD_NUMBER: _ClassVar[int]
     TARGETS_FIELD_NUMBER: _ClassVar[int]
     GIVEN_BY_FIELD_NUMBER: _ClassVar[int]
+    EARLIER_MS_FIELD_NUMBER: _ClassVar[int]
+    EACH_FIELD_NUMBER: _ClassVar[int]
     query_id: str
     operator_id: str
     inputs: _containers.RepeatedScalarFieldContainer[str]
     targets: _containers.RepeatedCompositeFieldContainer[Target]
     given_by: _containers.ScalarMap[str, str]
-    def __init__(self, query_id: _Optional[str] = ..., operator_id: _Optional[str] = ..., inputs: _Optional[_Iterable[str]] = ..., targets: _Optional[_Iterable[_Union[Target, _Mapping]]] = ..., given_by: _Optional[_Mapping[str, str]] = ...) -> None: ...
+    earlier_ms: float
+    each: bool
+    def __init__(self, query_id: _Optional[str] = ..., operator_id: _Optional[str] = ..., inputs: _Optional[_Iterable[str]] = ..., targets: _Optional[_Iterable[_Union[Target, _Mapping]]] = ..., given_by: _Optional[_Mapping[str, str]] = ..., earlier_ms: _Optional[float] = ..., each: _Optional[bool] = ...) -> None: ...
+
+class Feed(_message.Message):
+    __slots__ = ("kind", "field", "form", "number_field", "rate_hz", "rate_field", "chunk_ms", "channels")
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    FIELD_FIELD_NUMBER: _ClassVar[int]
+    FORM_FIELD_NUMBER: _ClassVar[int]
+    NUMBER_FIELD_FIELD_NUMBER: _ClassVar[int]
+    RATE_HZ_FIELD_NUMBER: _ClassVar[int]
+    RATE_FIELD_FIELD_NUMBER: _ClassVar[int]
+    CHUNK_MS_FIELD_NUMBER: _ClassVar[int]
+    CHANNELS_FIELD_NUMBER: _ClassVar[int]
+    kind: FeedKind
+    field: str
+    form: str
+    number_field: str
+    rate_hz: int
+    rate_field: str
+    chunk_ms: int
+    channels: int
+    def __init__(self, kind: _Optional[_Union[FeedKind, str]] = ..., field: _Optional[str] = ..., form: _Optional[str] = ..., number_field: _Optional[str] = ..., rate_hz: _Optional[int] = ..., rate_field: _Optional[str] = ..., chunk_ms: _Optional[int] = ..., channels: _Optional[int] = ...) -> None: ...
 
 class SourceSpec(_message.Message):
-    __slots__ = ("key", "query_id", "pipeline_id", "bundle_digest", "environment_digest", "entry_point", "scorer_entry_point", "content", "seed", "rate_per_s", "deadline_ms", "output_operator_ids", "clip", "input", "leader_query_id", "weight", "reference")
+    __slots__ = ("key", "query_id", "pipeline_id", "bundle_digest", "environment_digest", "entry_point", "scorer_entry_point", "content", "seed", "rate_per_s", "deadline_ms", "output_operator_ids", "clip", "input", "leader_query_id", "weight", "reference", "feed", "sink", "given_by")
+    class GivenByEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
     KEY_FIELD_NUMBER: _ClassVar[int]
     QUERY_ID_FIELD_NUMBER: _ClassVar[int]
     PIPELINE_ID_FIELD_NUMBER: _ClassVar[int]
@@ -440,6 +494,9 @@ class SourceSpec(_message.Message):
     LEADER_QUERY_ID_FIELD_NUMBER: _ClassVar[int]
     WEIGHT_FIELD_NUMBER: _ClassVar[int]
     REFERENCE_FIELD_NUMBER: _ClassVar[int]
+    FEED_FIELD_NUMBER: _ClassVar[int]
+    SINK_FIELD_NUMBER: _ClassVar[int]
+    GIVEN_BY_FIELD_NUMBER: _ClassVar[int]
     key: str
     query_id: str
     pipeline_id: str
@@ -457,7 +514,10 @@ class SourceSpec(_message.Message):
     leader_query_id: str
     weight: float
     reference: Configuration
-    def __init__(self, key: _Optional[str] = ..., query_id: _Optional[str] = ..., pipeline_id: _Optional[str] = ..., bundle_digest: _Optional[str] = ..., environment_digest: _Optional[str] = ..., entry_point: _Optional[str] = ..., scorer_entry_point: _Optional[str] = ..., content: _Optional[str] = ..., seed: _Optional[int] = ..., rate_per_s: _Optional[float] = ..., deadline_ms: _Optional[float] = ..., output_operator_ids: _Optional[_Iterable[str]] = ..., clip: _Optional[int] = ..., input: _Optional[str] = ..., leader_query_id: _Optional[str] = ..., weight: _Optional[float] = ..., reference: _Optional[_Union[Configuration, _Mapping]] = ...) -> None: ...
+    feed: Feed
+    sink: str
+    given_by: _containers.ScalarMap[str, str]
+    def __init__(self, key: _Optional[str] = ..., query_id: _Optional[str] = ..., pipeline_id: _Optional[str] = ..., bundle_digest: _Optional[str] = ..., environment_digest: _Optional[str] = ..., entry_point: _Optional[str] = ..., scorer_entry_point: _Optional[str] = ..., content: _Optional[str] = ..., seed: _Optional[int] = ..., rate_per_s: _Optional[float] = ..., deadline_ms: _Optional[float] = ..., output_operator_ids: _Optional[_Iterable[str]] = ..., clip: _Optional[int] = ..., input: _Optional[str] = ..., leader_query_id: _Optional[str] = ..., weight: _Optional[float] = ..., reference: _Optional[_Union[Configuration, _Mapping]] = ..., feed: _Optional[_Union[Feed, _Mapping]] = ..., sink: _Optional[str] = ..., given_by: _Optional[_Mapping[str, str]] = ...) -> None: ...
 
 class StandBy(_message.Message):
     __slots__ = ("query_id", "configuration", "replica_sets", "routes", "needs_device_ids", "latency_ms", "accuracy_ratio")
@@ -524,7 +584,7 @@ class Sketch(_message.Message):
     def __init__(self, indices: _Optional[_Iterable[int]] = ..., counts: _Optional[_Iterable[int]] = ..., zeros: _Optional[int] = ..., sum: _Optional[float] = ..., min: _Optional[float] = ..., max: _Optional[float] = ...) -> None: ...
 
 class QueryWindow(_message.Message):
-    __slots__ = ("query_id", "generation", "start", "duration_s", "emitted", "answered", "late", "dropped_by_cause", "failed_by_cause", "latencies_ms", "scores_ratio", "on_time_score_sum", "on_time_scored", "latency_ms", "excess_emitted", "excess_answered", "dropped_by_place", "shadow_score_sum", "shadow_score_square_sum", "shadow_scored", "stand_by_answered", "bytes_sent")
+    __slots__ = ("query_id", "generation", "start", "duration_s", "emitted", "answered", "late", "dropped_by_cause", "failed_by_cause", "scores_ratio", "on_time_score_sum", "on_time_scored", "latency_ms", "excess_emitted", "excess_answered", "dropped_by_place", "shadow_score_sum", "shadow_score_square_sum", "shadow_scored", "stand_by_answered", "bytes_sent")
     class DroppedByCauseEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -555,7 +615,6 @@ class QueryWindow(_message.Message):
     LATE_FIELD_NUMBER: _ClassVar[int]
     DROPPED_BY_CAUSE_FIELD_NUMBER: _ClassVar[int]
     FAILED_BY_CAUSE_FIELD_NUMBER: _ClassVar[int]
-    LATENCIES_MS_FIELD_NUMBER: _ClassVar[int]
     SCORES_RATIO_FIELD_NUMBER: _ClassVar[int]
     ON_TIME_SCORE_SUM_FIELD_NUMBER: _ClassVar[int]
     ON_TIME_SCORED_FIELD_NUMBER: _ClassVar[int]
@@ -577,7 +636,6 @@ class QueryWindow(_message.Message):
     late: int
     dropped_by_cause: _containers.ScalarMap[str, int]
     failed_by_cause: _containers.ScalarMap[str, int]
-    latencies_ms: _containers.RepeatedScalarFieldContainer[float]
     scores_ratio: _containers.RepeatedScalarFieldContainer[float]
     on_time_score_sum: float
     on_time_scored: int
@@ -590,7 +648,7 @@ class QueryWindow(_message.Message):
     shadow_scored: int
     stand_by_answered: int
     bytes_sent: int
-    def __init__(self, query_id: _Optional[str] = ..., generation: _Optional[int] = ..., start: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., duration_s: _Optional[float] = ..., emitted: _Optional[int] = ..., answered: _Optional[int] = ..., late: _Optional[int] = ..., dropped_by_cause: _Optional[_Mapping[str, int]] = ..., failed_by_cause: _Optional[_Mapping[str, int]] = ..., latencies_ms: _Optional[_Iterable[float]] = ..., scores_ratio: _Optional[_Iterable[float]] = ..., on_time_score_sum: _Optional[float] = ..., on_time_scored: _Optional[int] = ..., latency_ms: _Optional[_Union[Sketch, _Mapping]] = ..., excess_emitted: _Optional[int] = ..., excess_answered: _Optional[int] = ..., dropped_by_place: _Optional[_Mapping[str, int]] = ..., shadow_score_sum: _Optional[float] = ..., shadow_score_square_sum: _Optional[float] = ..., shadow_scored: _Optional[int] = ..., stand_by_answered: _Optional[int] = ..., bytes_sent: _Optional[int] = ...) -> None: ...
+    def __init__(self, query_id: _Optional[str] = ..., generation: _Optional[int] = ..., start: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., duration_s: _Optional[float] = ..., emitted: _Optional[int] = ..., answered: _Optional[int] = ..., late: _Optional[int] = ..., dropped_by_cause: _Optional[_Mapping[str, int]] = ..., failed_by_cause: _Optional[_Mapping[str, int]] = ..., scores_ratio: _Optional[_Iterable[float]] = ..., on_time_score_sum: _Optional[float] = ..., on_time_scored: _Optional[int] = ..., latency_ms: _Optional[_Union[Sketch, _Mapping]] = ..., excess_emitted: _Optional[int] = ..., excess_answered: _Optional[int] = ..., dropped_by_place: _Optional[_Mapping[str, int]] = ..., shadow_score_sum: _Optional[float] = ..., shadow_score_square_sum: _Optional[float] = ..., shadow_scored: _Optional[int] = ..., stand_by_answered: _Optional[int] = ..., bytes_sent: _Optional[int] = ...) -> None: ...
 
 class OperatorWindow(_message.Message):
     __slots__ = ("query_id", "operator_id", "generation", "start", "duration_s", "items", "service_ms_sum", "cpu_ms_sum", "queue_ms_sum", "output_bytes", "failures", "restarts", "memory_bytes", "service_ms", "queue_ms", "batches", "dropped_by_cause")

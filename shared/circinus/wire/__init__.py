@@ -6,6 +6,8 @@ from circinus.wire.directive import (
     directive_from_message,
     directive_to_message,
     generation_of,
+    stand_by_from_message,
+    stand_by_to_message,
 )
 from circinus.wire.explanation import explanation_from_message, explanation_to_message
 from circinus.wire.knobs import (
@@ -57,6 +59,8 @@ __all__ = [
     "selection_to_message",
     "slo_from_message",
     "slo_to_message",
+    "stand_by_from_message",
+    "stand_by_to_message",
     "what_if_from_message",
     "what_if_to_message",
 ]

@@ -7,7 +7,7 @@ import re
 from collections.abc import Sized
 
 from circinus.errors import InvalidInput, TooLarge, Violation
-from circinus.model.query import INPUT_PATTERN, INPUT_RULE
+from circinus.model.query import INPUT_PATTERN, INPUT_RULE, SINK_PATTERN, SINK_RULE
 
 MAX_NAME_CHARS = 200
 MAX_TEXT_CHARS = 4_000
@@ -57,6 +57,17 @@ def uri(field: str, value: str) -> str:
     """
     if value and (len(value) > MAX_URI_CHARS or not re.fullmatch(INPUT_PATTERN, value)):
         raise _invalid(field, f"{value[:60]!r} is no input: {INPUT_RULE}")
+    return value
+
+
+def sink(field: str, value: str) -> str:
+    """Where results are written: empty, or file: and an absolute path.
+
+    Raises:
+        InvalidInput: it is not.
+    """
+    if value and (len(value) > MAX_URI_CHARS or not re.fullmatch(SINK_PATTERN, value)):
+        raise _invalid(field, f"{value[:60]!r} is no sink: {SINK_RULE}")
     return value
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Mapping
 
 from circinus.errors import InvalidInput
 from circinus.knobs import set_knobs
@@ -14,11 +15,13 @@ from circinus.model.plan import Interval
 from circinus.model.query import QueryId
 from circinus.v1 import types_pb2
 from circinus.wire import check
+from circinus.wire.feed import feed_from_message, feed_to_message
 from circinus.wire.knobs import configuration_from_message, configuration_to_message, knobs_from_map
 from circinus.wire.plan import interval_to_message
 
 _MAX_REPLICAS = 1_000
 _SHARE_TOLERANCE = 1e-6
+_MAX_FIELD_NAME_CHARS = 200
 
 
 def directive_digest(message: types_pb2.Directive) -> str:
@@ -60,9 +63,13 @@ def _replica_set_to_message(replica_set: ReplicaSet) -> types_pb2.ReplicaSet:
                 weight=use.weight,
                 after_ms=use.after_ms,
                 deadline_ms=use.deadline_ms,
+                cores=use.cores,
+                replicas=use.replicas,
             )
             for use in replica_set.uses
         ],
+        split_by=replica_set.split_by,
+        each=replica_set.each,
     )
     set_knobs(message.knobs, replica_set.knobs)
     return message
@@ -93,7 +100,16 @@ def _replica_set_from_message(message: types_pb2.ReplicaSet) -> ReplicaSet:
         hang_ms=check.number("replica_sets.hang_ms", message.hang_ms, low=1, high=1e9),
         inputs=_operator_ids("replica_sets.inputs", list(message.inputs)),
         uses=tuple(_use_from_message(use) for use in message.uses),
+        split_by=_field_name("replica_sets.split_by", message.split_by),
+        each=message.each,
     )
+
+
+def _field_name(field: str, value: str) -> str:
+    """The name of a payload's field, which may be any text."""
+    if len(value) > _MAX_FIELD_NAME_CHARS:
+        raise InvalidInput(f"{field} has {len(value)} characters, at most {_MAX_FIELD_NAME_CHARS} may be")
+    return value
 
 
 def _use_from_message(message: types_pb2.Use) -> Use:
@@ -106,6 +122,8 @@ def _use_from_message(message: types_pb2.Use) -> Use:
         weight=check.number(f"{field}.weight", message.weight or 1.0, low=1e-6, high=1e6),
         after_ms=check.number(f"{field}.after_ms", message.after_ms, high=1e9),
         deadline_ms=check.number(f"{field}.deadline_ms", message.deadline_ms, high=1e9),
+        cores=check.number(f"{field}.cores", message.cores, high=1e4),
+        replicas=max(1, int(check.number(f"{field}.replicas", message.replicas, high=_MAX_REPLICAS))),
     )
 
 
@@ -118,6 +136,8 @@ def _route_to_message(route: Route) -> types_pb2.Route:
             types_pb2.Target(device_id=target.device_id, share_ratio=target.share_ratio) for target in route.targets
         ],
         given_by={str(name): str(query_id) for name, query_id in route.given_by.items()},
+        earlier_ms=route.earlier_ms,
+        each=route.each,
     )
 
 
@@ -138,11 +158,18 @@ def _route_from_message(message: types_pb2.Route) -> Route:
         operator_id=OperatorId(check.name("routes.operator_id", message.operator_id)),
         inputs=_operator_ids("routes.inputs", list(message.inputs)),
         targets=targets,
-        given_by={
-            OperatorId(check.name("routes.given_by", name)): QueryId(check.name("routes.given_by", query_id))
-            for name, query_id in sorted(message.given_by.items())
-        },
+        given_by=_given_by("routes.given_by", message.given_by),
+        earlier_ms=check.number("routes.earlier_ms", message.earlier_ms, high=1e9),
+        each=message.each,
     )
+
+
+def _given_by(field: str, values: Mapping[str, str]) -> dict[OperatorId, QueryId]:
+    check.size(field, values, 1_000)
+    return {
+        OperatorId(check.name(field, name)): QueryId(check.name(field, query_id))
+        for name, query_id in sorted(values.items())
+    }
 
 
 def _source_to_message(source: SourceSpec) -> types_pb2.SourceSpec:
@@ -164,6 +191,9 @@ def _source_to_message(source: SourceSpec) -> types_pb2.SourceSpec:
         leader_query_id=source.leader_query_id,
         weight=source.weight,
         reference=configuration_to_message(source.reference) if source.reference else None,
+        given_by={str(name): str(query_id) for name, query_id in source.given_by.items()},
+        feed=feed_to_message(source.feed) if source.feed is not None else None,
+        sink=source.sink,
     )
 
 
@@ -186,10 +216,14 @@ def _source_from_message(message: types_pb2.SourceSpec) -> SourceSpec:
         leader_query_id=QueryId(check.name("sources.leader_query_id", message.leader_query_id, empty=True)),
         weight=check.number("sources.weight", message.weight or 1.0, low=1e-6, high=1e6),
         reference=configuration_from_message(message.reference) if message.HasField("reference") else {},
+        given_by=_given_by("sources.given_by", message.given_by),
+        feed=feed_from_message(message.feed) if message.HasField("feed") else None,
+        sink=check.sink("sources.sink", message.sink),
     )
 
 
-def _stand_by_to_message(stand_by: StandBy) -> types_pb2.StandBy:
+def stand_by_to_message(stand_by: StandBy) -> types_pb2.StandBy:
+    """A stand-by's message."""
     return types_pb2.StandBy(
         query_id=stand_by.query_id,
         configuration=configuration_to_message(stand_by.configuration),
@@ -201,7 +235,13 @@ def _stand_by_to_message(stand_by: StandBy) -> types_pb2.StandBy:
     )
 
 
-def _stand_by_from_message(message: types_pb2.StandBy) -> StandBy:
+def stand_by_from_message(message: types_pb2.StandBy) -> StandBy:
+    """The stand-by in a message.
+
+    Raises:
+        InvalidInput: a field is bad.
+        TooLarge: a list is too long.
+    """
     for field, values in (
         ("stand_bys.replica_sets", message.replica_sets),
         ("stand_bys.routes", message.routes),
@@ -237,7 +277,7 @@ def directive_to_message(directive: Directive) -> types_pb2.Directive:
         routes=[_route_to_message(route) for route in directive.routes],
         sources=[_source_to_message(source) for source in directive.sources],
         peers=[types_pb2.Peer(device_id=peer.device_id, address=peer.address) for peer in directive.peers],
-        stand_bys=[_stand_by_to_message(stand_by) for stand_by in directive.stand_bys],
+        stand_bys=[stand_by_to_message(stand_by) for stand_by in directive.stand_bys],
     )
     message.digest = directive_digest(message)
     return message
@@ -271,5 +311,5 @@ def directive_from_message(message: types_pb2.Directive) -> Directive:
             )
             for peer in message.peers
         ),
-        stand_bys=tuple(_stand_by_from_message(stand_by) for stand_by in message.stand_bys),
+        stand_bys=tuple(stand_by_from_message(stand_by) for stand_by in message.stand_bys),
     )

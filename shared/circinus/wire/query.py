@@ -111,6 +111,7 @@ def query_to_message(query: Query) -> types_pb2.Query:
         budget=budget_to_message(query.budget),
         input=query.input,
         stand_by=query.stand_by,
+        sink=query.sink,
     )
 
 
@@ -132,4 +133,5 @@ def query_from_message(message: types_pb2.Query) -> Query:
         budget=budget_from_message(message.budget),
         input=check.uri("input", message.input),
         stand_by=message.stand_by,
+        sink=check.sink("sink", message.sink),
     )

@@ -3,7 +3,7 @@
 import grpc
 import warnings
 
-from circinus.v1 import dataplane_pb2 as circinus_dot_v1_dot_dataplane__pb2
+from circinus.v1 import results_pb2 as circinus_dot_v1_dot_results__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
 GRPC_VERSION = grpc.__version__
@@ -18,14 +18,14 @@ except ImportError:
 if _version_not_supported:
     raise RuntimeError(
         f'The grpc package installed is at version {GRPC_VERSION},'
-        + ' but the generated code in circinus/v1/dataplane_pb2_grpc.py depends on'
+        + ' but the generated code in circinus/v1/results_pb2_grpc.py depends on'
         + f' grpcio>={GRPC_GENERATED_VERSION}.'
         + f' Please upgrade your grpc module to grpcio>={GRPC_GENERATED_VERSION}'
         + f' or downgrade your generated code using grpcio-tools<={GRPC_VERSION}.'
     )
 
 
-class DataPlaneServiceStub:
+class ResultsServiceStub:
     """Missing associated documentation comment in .proto file."""
 
     def __init__(self, channel):
@@ -34,43 +34,44 @@ class DataPlaneServiceStub:
         Args:
             channel: A grpc.Channel.
         """
-        self.Exchange = channel.stream_stream(
-                '/circinus.v1.DataPlaneService/Exchange',
-                request_serializer=circinus_dot_v1_dot_dataplane__pb2.ExchangeRequest.SerializeToString,
-                response_deserializer=circinus_dot_v1_dot_dataplane__pb2.ExchangeResponse.FromString,
+        self.Subscribe = channel.unary_stream(
+                '/circinus.v1.ResultsService/Subscribe',
+                request_serializer=circinus_dot_v1_dot_results__pb2.SubscribeRequest.SerializeToString,
+                response_deserializer=circinus_dot_v1_dot_results__pb2.SubscribeResponse.FromString,
                 _registered_method=True)
 
 
-class DataPlaneServiceServicer:
+class ResultsServiceServicer:
     """Missing associated documentation comment in .proto file."""
 
-    def Exchange(self, request_iterator, context):
-        """Missing associated documentation comment in .proto file."""
+    def Subscribe(self, request, context):
+        """Results of a query whose source is this device, from now on, each at most once, until the caller ends the call.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
 
-def add_DataPlaneServiceServicer_to_server(servicer, server):
+def add_ResultsServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
-            'Exchange': grpc.stream_stream_rpc_method_handler(
-                    servicer.Exchange,
-                    request_deserializer=circinus_dot_v1_dot_dataplane__pb2.ExchangeRequest.FromString,
-                    response_serializer=circinus_dot_v1_dot_dataplane__pb2.ExchangeResponse.SerializeToString,
+            'Subscribe': grpc.unary_stream_rpc_method_handler(
+                    servicer.Subscribe,
+                    request_deserializer=circinus_dot_v1_dot_results__pb2.SubscribeRequest.FromString,
+                    response_serializer=circinus_dot_v1_dot_results__pb2.SubscribeResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
-            'circinus.v1.DataPlaneService', rpc_method_handlers)
+            'circinus.v1.ResultsService', rpc_method_handlers)
     server.add_generic_rpc_handlers((generic_handler,))
-    server.add_registered_method_handlers('circinus.v1.DataPlaneService', rpc_method_handlers)
+    server.add_registered_method_handlers('circinus.v1.ResultsService', rpc_method_handlers)
 
 
  # This class is part of an EXPERIMENTAL API.
-class DataPlaneService:
+class ResultsService:
     """Missing associated documentation comment in .proto file."""
 
     @staticmethod
-    def Exchange(request_iterator,
+    def Subscribe(request,
             target,
             options=(),
             channel_credentials=None,
@@ -80,12 +81,12 @@ class DataPlaneService:
             wait_for_ready=None,
             timeout=None,
             metadata=None):
-        return grpc.experimental.stream_stream(
-            request_iterator,
+        return grpc.experimental.unary_stream(
+            request,
             target,
-            '/circinus.v1.DataPlaneService/Exchange',
-            circinus_dot_v1_dot_dataplane__pb2.ExchangeRequest.SerializeToString,
-            circinus_dot_v1_dot_dataplane__pb2.ExchangeResponse.FromString,
+            '/circinus.v1.ResultsService/Subscribe',
+            circinus_dot_v1_dot_results__pb2.SubscribeRequest.SerializeToString,
+            circinus_dot_v1_dot_results__pb2.SubscribeResponse.FromString,
             options,
             channel_credentials,
             insecure,

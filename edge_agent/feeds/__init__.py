@@ -1,0 +1,1 @@
+"""Feeds: files, folders, cameras and microphones of the device, as items. They run in a source's own process."""
