@@ -20,7 +20,7 @@ from circinus.model.search import MAX_STEPS, SearchPhase, SearchState, SearchSte
 from cloud_planner.bell import Bell
 from cloud_planner.catalog import Catalog
 from cloud_planner.core.decompose import Choice, Fleet, content_of, impossibility
-from cloud_planner.core.live_search import SearchStepResult, SearchTask, Spent, granted, over_budget
+from cloud_planner.core.live_search import SearchStepResult, SearchTask, Spent, begun, over_budget
 from cloud_planner.core.needs import Circumstances, ProfileNeed, preparing, search_need
 from cloud_planner.core.search_terms import (
     Attempt,
@@ -247,12 +247,12 @@ class Searching:
         return search_need(fleet, query, wanted, circumstances) if wanted is not None else None
 
     def _may_wait(self, search: _Search, task: SearchTask, key: TableKey) -> bool:
-        """Whether all that is new are others' samples, while what the search asked for last is still to come."""
+        """Whether all that is new are others' samples, and nothing has come yet of what the search asked for last."""
         if search.result is None or search.task is None or search.result.wanted is None:
             return False
         stale = self._clock.monotonic_s() - search.stepped_s >= _STALE_S
-        open_still = not granted(search.result.wanted, task.fleet.tables.get(key))
-        return open_still and not stale and _rest(search.task) == _rest(task)
+        untouched = not begun(search.result.wanted, task.fleet.tables.get(key))
+        return untouched and not stale and _rest(search.task) == _rest(task)
 
     def _hopeless(self, query: Query, fleet: Fleet, circumstances: Circumstances) -> bool:
         """Whether a query without a run to ask for can't be planned, or every class failed: it waits for nobody."""

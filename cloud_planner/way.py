@@ -125,8 +125,5 @@ def check_sizes(contents: Mapping[DeviceId, bytes]) -> None:
 
 
 def content(message: types_pb2.Directive) -> bytes:
-    """What a directive says, without which generation says it."""
-    copy = types_pb2.Directive()
-    copy.CopyFrom(message)
-    copy.epoch, copy.generation, copy.digest = 0, 0, ""
-    return copy.SerializeToString(deterministic=True)
+    """What a directive orders, as bytes that can be compared."""
+    return wire.orders_of(message).SerializeToString(deterministic=True)

@@ -95,11 +95,11 @@ class Wanted:
     memory: bool = False
 
 
-def granted(wanted: Wanted, table: ProfileTable | None) -> bool:
-    """Whether every sample that was asked for has its score."""
+def begun(wanted: Wanted, table: ProfileTable | None) -> bool:
+    """Whether any sample that was asked for has its score."""
     known = table.scores if table is not None else {}
     every = [known.get(configuration_key(one), {}) for one in wanted.configurations]
-    return all(index in scores for scores in every for index in wanted.sample_indices)
+    return any(index in scores for scores in every for index in wanted.sample_indices)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -92,10 +92,8 @@ def _in_force(made: Sequence[Directive], before: Mapping[DeviceId, types_pb2.Dir
 
 
 def _content(message: types_pb2.Directive) -> types_pb2.Directive:
-    found = types_pb2.Directive()
-    found.CopyFrom(message)
-    for field in ("epoch", "generation", "digest", "stand_bys"):
-        found.ClearField(field)
+    found = wire.orders_of(message)
+    found.ClearField("stand_bys")
     return found
 
 

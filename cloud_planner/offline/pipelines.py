@@ -24,7 +24,7 @@ MAX_OPERATORS = 64
 STATES = tuple(state.value for state in State)
 MAX_KNOB_VALUES = 1000
 #: What a pipeline.yaml says for the live system alone; it may stand here and means nothing.
-_LIVE_PIPELINE_KEYS = ("description", "environment", "source", "scorer", "contents")
+_LIVE_PIPELINE_KEYS = ("description", "environment", "source", "scorer", "feed", "contents")
 _LIVE_OPERATOR_KEYS = ("class", "accelerators", "hang_ms", "fan_out", "each")
 
 

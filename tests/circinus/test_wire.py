@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from circinus import wire
 from circinus.errors import InvalidInput, TooLarge
 from circinus.model.device import Accelerator, Device, Environment, Link, Tier
-from circinus.model.directive import Directive, Generation, Peer, ReplicaSet, Route, SourceSpec, Target
+from circinus.model.directive import Directive, Generation, Peer, ReplicaSet, Route, SourceSpec, StandBy, Target, Use
 from circinus.model.pipeline import configuration_key
 from circinus.model.plan import Certainty, Interval, MachineUse, OperatorPlan, Plan, Selection, UnplacedQuery
 from circinus.model.profile import ConfigurationProfile, OperatorSample, SampleResult
@@ -76,6 +76,10 @@ def a_directive() -> Directive:
                 inputs=("denoise",),
                 split_by="lines of text",
                 each=True,
+                uses=(
+                    Use(query_id="q1", operator_id="read", inputs=("denoise",), rate_per_s=2.0, after_ms=7.5),
+                    Use(query_id="q2", operator_id="read", inputs=("denoise",), weight=3.0, deadline_ms=400.0),
+                ),
             ),
         ),
         routes=(
@@ -85,6 +89,7 @@ def a_directive() -> Directive:
                 inputs=("denoise",),
                 targets=(Target(device_id="a", share_ratio=0.25), Target(device_id="b", share_ratio=0.75)),
                 each=True,
+                given_by={"denoise": "q0"},
             ),
         ),
         sources=(
@@ -102,9 +107,24 @@ def a_directive() -> Directive:
                 deadline_ms=500.0,
                 output_operator_ids=("read",),
                 clip=12,
+                input="camera:0",
+                leader_query_id="q0",
+                weight=2.0,
+                reference={"read.engine": "rapidocr"},
             ),
         ),
         peers=(Peer(device_id="b", address="127.0.0.1:9"),),
+        stand_bys=(
+            StandBy(
+                query_id="q1",
+                configuration={"read.engine": "tesseract"},
+                replica_sets=(),
+                routes=(),
+                needs=("b",),
+                latency_ms=Interval(value=80.0, low=70.0, high=90.0),
+                accuracy_ratio=Interval(value=0.8, low=0.7, high=0.9),
+            ),
+        ),
     )
 
 
@@ -122,6 +142,27 @@ def test_digest_changes_with_the_content():
     message = wire.directive_to_message(a_directive())
     message.replica_sets[0].replicas = 3
     assert wire.directive_digest(message) != message.digest
+
+
+def test_what_is_only_predicted_orders_nothing():
+    before = wire.directive_to_message(a_directive())
+    predicted, ordered = types_pb2.Directive(), types_pb2.Directive()
+    for message in (predicted, ordered):
+        message.CopyFrom(before)
+        message.generation += 1
+    predicted.replica_sets[0].uses[0].after_ms = 9.0
+    predicted.stand_bys[0].latency_ms.value = 85.0
+    ordered.replica_sets[0].uses[0].rate_per_s = 3.0
+    assert wire.orders_of(predicted) == wire.orders_of(before)
+    assert wire.orders_of(ordered) != wire.orders_of(before)
+
+
+@pytest.mark.parametrize("value", ["camera", "http://x", "file:a b", "push:x", "camera:" + "x" * 1000])
+def test_an_input_that_is_none_is_refused(value):
+    message = wire.directive_to_message(a_directive())
+    message.sources[0].input = value
+    with pytest.raises(InvalidInput, match="is no input"):
+        wire.directive_from_message(message)
 
 
 def test_shares_that_do_not_sum_to_one_are_refused():

@@ -6,6 +6,7 @@ from circinus.wire.directive import (
     directive_from_message,
     directive_to_message,
     generation_of,
+    orders_of,
     stand_by_from_message,
     stand_by_to_message,
 )
@@ -44,6 +45,7 @@ __all__ = [
     "explanation_from_message",
     "explanation_to_message",
     "generation_of",
+    "orders_of",
     "knobs_from_map",
     "link_from_message",
     "link_to_message",

@@ -32,6 +32,25 @@ def directive_digest(message: types_pb2.Directive) -> str:
     return "sha256:" + hashlib.sha256(copy.SerializeToString(deterministic=True)).hexdigest()
 
 
+def orders_of(message: types_pb2.Directive) -> types_pb2.Directive:
+    """What a directive orders: without its generation, and without what it only predicts.
+
+    Predictions move with every sample that is measured: by themselves they are no reason for another generation.
+    """
+    copy = types_pb2.Directive()
+    copy.CopyFrom(message)
+    for field in ("epoch", "generation", "digest"):
+        copy.ClearField(field)
+    for stand_by in copy.stand_bys:
+        stand_by.ClearField("latency_ms")
+        stand_by.ClearField("accuracy_ratio")
+    for replica_sets in (copy.replica_sets, *(stand_by.replica_sets for stand_by in copy.stand_bys)):
+        for replica_set in replica_sets:
+            for use in replica_set.uses:
+                use.ClearField("after_ms")
+    return copy
+
+
 def generation_of(message: types_pb2.Directive) -> Generation:
     """The generation that a directive's message is of."""
     return Generation(epoch=message.epoch, number=message.generation)
