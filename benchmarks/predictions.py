@@ -5,8 +5,9 @@
     .venv/bin/python benchmarks/predictions.py --report    what the ledger has
 
 A planner and agents run as processes; edge devices and links are emulated. Each round submits queries with drawn
-contents, rates and bounds, waits until they are planned and rolled out, lets them serve, and removes them. Figures
-come from the planner's own ledger: every promise was booked before its first item, corrected by earlier accounts only.
+contents, rates and bounds, waits until they are certified and rolled out, removes those that are not in time, lets the
+others serve, and removes them. Figures come from the planner's own ledger, of the generation that served then (what all
+others say is told beside): every promise was booked before its first item, corrected by earlier accounts only.
 Scores of profiled samples are taken from benchmarks/tables, since accuracy does not depend on the machine; times are
 measured anew. The last line is JSON.
 """
@@ -27,7 +28,7 @@ from pathlib import Path
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
-from predictions_report import document, told
+from predictions_report import document, measured, told
 from predictions_rounds import AGENTS, PIPELINES, Round, rounds, with_scores
 
 from circinus.client import Client
@@ -89,8 +90,8 @@ def _promised(state: QueryState) -> bool:
     return state.serving and state.plan is not None and state.plan.certainty is Certainty.CERTIFIED
 
 
-async def _served(client: Client, one: Round) -> int:
-    """Serves a round; gives how many queries had a plan."""
+async def _served(client: Client, one: Round) -> list[tuple[int, str]]:
+    """Serves a round; gives the generation and the queries that were served in it."""
     for state in await client.queries():
         await client.remove_query(state.query.id)
     await client.submit(list(one.queries))
@@ -116,15 +117,26 @@ async def _served(client: Client, one: Round) -> int:
             placed.remove(state)
             cores -= needed
             say(f"  {state.query.id} is left out: this machine's cores would be crowded")
+    generation = 0
     if placed:
         await _settled(client, 30.0)
+        generation = (await client.status()).generation
         await asyncio.sleep(SERVE_S)
     say(f"round {one.number}: {len(placed)} of {len(one.queries)} planned, {cores:.2f} cores, settled: {settled}")
-    return len(placed)
+    return [(generation, state.query.id) for state in placed]
 
 
-async def _accounts(client: Client) -> planner_pb2.GetAccountsResponse:
-    return await client.accounts_message(limit=500)
+def _places(lines: Path) -> set[tuple[int, str]]:
+    """The generations and queries of the rounds that were served."""
+    said = [json.loads(line) for line in lines.read_text().splitlines()] if lines.exists() else []
+    return {(generation, query_id) for line in said for generation, query_id in line["served"]}
+
+
+async def _accounts(client: Client, lines: Path) -> planner_pb2.GetAccountsResponse:
+    """The accounts of what was measured."""
+    found = await client.accounts_message(limit=500)
+    say(f"  all that was booked: {told(found).splitlines()[0]}")
+    return measured(found, _places(lines))
 
 
 async def run(wanted: list[Round], state: Path, enough: int) -> dict[str, object]:
@@ -152,20 +164,20 @@ async def run(wanted: list[Round], state: Path, enough: int) -> dict[str, object
             for one in wanted:
                 if one.number in done:
                     continue
-                if document(await _accounts(client))["plans"] >= enough:  # type: ignore[operator]  # a count
+                if document(await _accounts(client, lines))["plans"] >= enough:  # type: ignore[operator]  # a count
                     break
                 began_s = time.monotonic()
                 try:
-                    placed = await _served(client, one)
+                    served = await _served(client, one)
                 except CircinusError as error:
                     say(f"round {one.number}: {error.message}")
                     continue
                 with lines.open("a") as file:
-                    file.write(json.dumps({"round": one.number, "placed": placed}) + "\n")
-                say(f"  {time.monotonic() - began_s:.0f} s; {told(await _accounts(client)).splitlines()[0]}")
+                    file.write(json.dumps({"round": one.number, "served": served}) + "\n")
+                say(f"  {time.monotonic() - began_s:.0f} s; {told(await _accounts(client, lines)).splitlines()[0]}")
             for left in await client.queries():
                 await client.remove_query(left.query.id)
-            found = await _accounts(client)
+            found = await _accounts(client, lines)
         print(told(found))
         return document(found)
     finally:

@@ -7,9 +7,11 @@ import platform
 from typing import TYPE_CHECKING
 
 from circinus import wire
+from circinus.v1 import planner_pb2
+from cloud_planner.core.calibration import Account, calibration
 
 if TYPE_CHECKING:
-    from circinus.v1 import planner_pb2
+    from collections.abc import Collection
 
 #: The bars.
 LATENCY_ERROR_RATIO = 0.15
@@ -17,6 +19,22 @@ THROUGHPUT_ERROR_RATIO = 0.10
 HALF_WIDTH_RATIO = 0.20
 COVERAGE_RATIO = (0.84, 0.96)
 LEAST_PLANS = 30
+
+
+def measured(
+    found: planner_pb2.GetAccountsResponse, places: Collection[tuple[int, str]]
+) -> planner_pb2.GetAccountsResponse:
+    """The accounts of these generations and queries alone, and what they say.
+
+    All devices are this one machine: while some query is still being profiled, its runs take the cores that the plans
+    of others were promised, which no fleet of machines of its own would do.
+    """
+    kept = [account for account in found.accounts if (account.generation, account.query_id) in places]
+    told = planner_pb2.GetAccountsResponse(
+        calibration=calibration([Account(promise=account.promise, seen=account.seen) for account in kept])
+    )
+    told.accounts.extend(kept)
+    return told
 
 
 def document(found: planner_pb2.GetAccountsResponse) -> dict[str, object]:

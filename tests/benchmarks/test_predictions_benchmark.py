@@ -67,3 +67,13 @@ def test_bars_are_told_as_kept_or_missed(bench) -> None:
     assert not kept["intervals_hold_84_to_96_percent"]  # all of them hold: too wide
     assert "MISSED" in bench.report.told(accounts(31, 140.0))
     assert not any(bench.report.document(planner_pb2.GetAccountsResponse())["kept"].values())
+
+
+def test_only_what_served_alone_is_judged(bench) -> None:
+    found = accounts(2, 104.0)
+    found.accounts[0].generation, found.accounts[1].generation = 3, 4
+    found.accounts[1].seen.latency_ms.CopyFrom(Sketch([400.0] * 80).message())
+    alone = bench.report.measured(found, {(3, "q")})
+    assert [account.generation for account in alone.accounts] == [3]
+    assert alone.calibration.latency_error_median_ratio < 0.1
+    assert bench.report.measured(found, {(4, "q")}).calibration.latency_error_median_ratio > 0.5
