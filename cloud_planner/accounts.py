@@ -11,6 +11,7 @@ from datetime import timedelta
 from circinus.clock import Clock
 from circinus.errors import CircinusError
 from circinus.events import event, warning
+from circinus.model.device import DeviceId
 from circinus.model.directive import Generation
 from circinus.model.plan import Plan
 from circinus.model.query import Query
@@ -20,6 +21,7 @@ from cloud_planner.core.problem import Problem
 from cloud_planner.core.promises import promise_of
 from cloud_planner.core.revisions import ServicePlace
 from cloud_planner.core.seeing import see_operator, see_query
+from cloud_planner.disturbances import Disturbances
 from cloud_planner.store import AccountRecord, Store
 
 #: Accounts that estimates are corrected by: the newest.
@@ -42,9 +44,10 @@ _LEAST_ACCOUNTS = 2
 class Accounts:
     """The ledger's accounts. ``load`` first."""
 
-    def __init__(self, store: Store, clock: Clock) -> None:
+    def __init__(self, store: Store, clock: Clock, disturbances: Disturbances | None = None) -> None:
         self._store = store
         self._clock = clock
+        self._disturbances = disturbances
         self._recent: tuple[AccountRecord, ...] = ()
         self._given: dict[ServicePlace, float] = {}
         self._lock = asyncio.Lock()
@@ -127,7 +130,10 @@ class Accounts:
         seen.CopyFrom(record.seen)
         promised = {(one.operator_id, one.device_id) for one in record.promise.operators}
         try:
+            devices = {DeviceId(one.device_id) for one in record.promise.operators}
             for one in windows:
+                if self._disturbances is not None and self._disturbances.in_window(devices, one.window):
+                    continue
                 if isinstance(one.window, types_pb2.QueryWindow):
                     see_query(seen, one.window, record.promise.rate_per_s)
                 elif (one.window.operator_id, one.device_id) in promised:

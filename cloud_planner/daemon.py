@@ -174,8 +174,17 @@ async def _assemble(
         policy=settings.search_policy,
     )
     background = Background(thorough, replan)
-    accounts = Accounts(store, clock)
-    watching = Watching(store, catalog, registry, rollout, clock, replan=replan, watched=watched)
+    accounts = Accounts(store, clock, profiling.disturbances)
+    watching = Watching(
+        store,
+        catalog,
+        registry,
+        rollout,
+        clock,
+        replan=replan,
+        watched=watched,
+        disturbances=profiling.disturbances,
+    )
     loop = PlanningLoop(
         store,
         catalog,

@@ -23,6 +23,7 @@ from circinus.model.query import QueryId
 from circinus.v1 import control_pb2, planner_pb2
 from cloud_planner.bell import Bell
 from cloud_planner.core.needs import ProfileKey, ProfileNeed
+from cloud_planner.disturbances import Disturbances
 from cloud_planner.registry import Registry
 from cloud_planner.store import Store
 
@@ -72,6 +73,8 @@ class Profiling:
     def __init__(
         self, store: Store, registry: Registry, clock: Clock, finished: Bell, watched: Bell, *, parallelism: int = 1
     ) -> None:
+        #: When runs took devices' cores.
+        self.disturbances = Disturbances(registry, clock)
         self._store = store
         self._registry = registry
         self._clock = clock
@@ -182,11 +185,13 @@ class Profiling:
             session = self._registry.session(run.need.device_id)
             if session is None or session.session_id != run.session_id:
                 del self._runs[run.id]
+                self.disturbances.ended(run.id)
                 # The agent may go on with it over a reconnect; its results would be for nobody.
                 self._cancel(run)
             elif run.need.work not in wanted:
                 event("profile_cancelled", id=run.id, device=run.need.device_id)
                 del self._runs[run.id]
+                self.disturbances.ended(run.id)
                 self._cancel(run)
             elif now_s - run.heard_s > STALLED_AFTER_S:
                 self._end(run, f"nothing was heard of it from {run.need.device_id} for {STALLED_AFTER_S:.0f} s")
@@ -232,6 +237,7 @@ class Profiling:
                 samples_total=len(need.configurations) * len(need.sample_indices),
             )
             self._runs[run.id] = run
+            self.disturbances.begun(run.id, need.device_id)
             session.send(control_pb2.ConnectResponse(profile=_request(run.id, need)))
             event(
                 "profile_requested",
@@ -300,6 +306,7 @@ class Profiling:
     def _end(self, run: _Run, error: str) -> None:
         if self._runs.pop(run.id, None) is None:
             return
+        self.disturbances.ended(run.id)
         self._version += 1
         self._ended[run.need.work] = self._version
         elapsed_s = self._clock.monotonic_s() - run.started_s

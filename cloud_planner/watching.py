@@ -17,7 +17,7 @@ from circinus.clock import Clock
 from circinus.events import event, warning
 from circinus.model.device import DeviceId
 from circinus.model.pipeline import OperatorId, configuration_key
-from circinus.model.plan import Plan
+from circinus.model.plan import Certainty, Plan
 from circinus.model.query import Query, QueryId
 from circinus.v1 import control_pb2, types_pb2
 from cloud_planner.bell import Bell
@@ -25,6 +25,7 @@ from cloud_planner.catalog import Catalog
 from cloud_planner.core.drift import DriftState, Key, kept, resumed, revisions_of, step
 from cloud_planner.core.drift_terms import AccuracySample, Finding, Kind, Limits, RateSample, Sample, ServiceSample
 from cloud_planner.core.revisions import Revisions
+from cloud_planner.disturbances import Disturbances
 from cloud_planner.registry import Registry
 from cloud_planner.rollout import Rollout
 from cloud_planner.store import DriftRecord, Store
@@ -82,6 +83,7 @@ class Watching:
         *,
         replan: Bell,
         watched: Bell,
+        disturbances: Disturbances | None = None,
         limits: Limits | None = None,
     ) -> None:
         self._store = store
@@ -91,6 +93,7 @@ class Watching:
         self._clock = clock
         self._replan = replan
         self._watched = watched
+        self._disturbances = disturbances
         self._limits = limits if limits is not None else Limits()
         self._state = DriftState()
         self._findings: tuple[Noted, ...] = ()
@@ -209,6 +212,8 @@ class Watching:
                 services_ms={
                     (plan.query_id, placed.operator_id, placed.device_id): placed.service_ms
                     for plan in plans
+                    # What is only believed does not drift: it is measured soon.
+                    if plan.certainty is Certainty.CERTIFIED
                     for placed in plan.operators
                 },
                 revisions=self._planned_with.get(number, self.revisions),
@@ -244,7 +249,7 @@ class Watching:
             if force is None or query is None or now_s - force.since_s < _SETTLING_S or not self._fresh(window):
                 continue
             planned_ms = force.services_ms.get((query_id, operator_id, device_id))
-            if planned_ms is None or window.items == 0:
+            if planned_ms is None or window.items == 0 or self._disturbed(device_id, window):
                 continue
             place = (query.pipeline_id, operator_id, device_id)
             entry = sums.setdefault(place, _Services())
@@ -261,6 +266,9 @@ class Watching:
             for place, entry in sorted(sums.items())
             if entry.items >= _LEAST_ITEMS and entry.seen_ms > 0.0
         ]
+
+    def _disturbed(self, device_id: DeviceId, window: types_pb2.OperatorWindow) -> bool:
+        return self._disturbances is not None and self._disturbances.in_window((device_id,), window)
 
     def _accuracies(self, windows: Sequence[types_pb2.QueryWindow], queries: Mapping[QueryId, Query]) -> list[Sample]:
         found: list[Sample] = []
