@@ -272,6 +272,12 @@ class Searching:
         result = search.result
         if result is None:
             return
+        ended = result.wanted is None
+        # A plan that waits for its times to be measured is certified by the next decision.
+        replans = before is None or before.choices != result.choices or (ended and before.wanted is not None)
+        if replans or self._verifications:
+            # Before anything is awaited: who sees the search finished must not take the last decision for its answer.
+            self._replan.ring()
         last = search.history[-1] if search.history else None
         news = last is None or (last.phase, last.configuration) != (result.phase, result.configuration)
         if not news and last is not None and result.cost_per_h is not None:
@@ -293,11 +299,6 @@ class Searching:
         await self._store.put_search(
             SearchRecord(query_id=query.id, submitted_at=search.submitted_at, attempts=search.attempts, state=message)
         )
-        ended = result.wanted is None
-        # A plan that waits for its times to be measured is certified by the next decision.
-        replans = before is None or before.choices != result.choices or (ended and before.wanted is not None)
-        if replans or self._verifications:
-            self._replan.ring()
         self._watched.ring()
 
     def _state(self, query_id: QueryId, search: _Search) -> SearchState:
