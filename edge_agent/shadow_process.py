@@ -5,6 +5,7 @@ Serving comes first: it runs at the lowest priority, one item at a time, and onl
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from math import isfinite
@@ -66,6 +67,9 @@ class ShadowRun:
 def serve(config: worker_pb2.WorkerConfig, link: AgentLink) -> None:
     """Scores items until the agent says stop. The knobs of the configuration are the whole pipeline's."""
     os.nice(_NICE)
+    with contextlib.suppress(OSError, AttributeError):
+        # A nice process still takes its turns from those that serve; an idle one runs when nobody else would.
+        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
     run = ShadowRun(read_pipeline(Path(config.bundle_path)), knob_values(config.knobs), tuple(config.providers))
     send_ready(link)
     while True:
