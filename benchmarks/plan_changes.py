@@ -32,7 +32,7 @@ from circinus import wire
 from circinus.model.device import DeviceId
 from circinus.model.directive import Generation
 from circinus.model.pipeline import OperatorId
-from circinus.model.plan import Interval, OperatorPlan, Plan, Selection
+from circinus.model.plan import NO_PLANS, Interval, OperatorPlan, Plan, Selection
 from circinus.model.query import Query, QueryId, Slo
 from cloud_planner.core.decompose import Fleet as Known
 from cloud_planner.core.directives import directives
@@ -122,19 +122,7 @@ def detours(known: Known) -> Detours:
 
 
 def selection(plans: Sequence[Plan]) -> Selection:
-    return Selection(
-        plans=tuple(plans),
-        unplaced=(),
-        machines=(),
-        traffic_cost_per_h=0.0,
-        goodput_per_s=0.0,
-        goodput_bound_per_s=0.0,
-        gap_ratio=0.0,
-        cost_per_h=0.0,
-        cost_bound_per_h=0.0,
-        cost_gap_ratio=0.0,
-        solver_status="forced",
-    )
+    return replace(NO_PLANS, plans=tuple(plans), solver_status="forced")
 
 
 async def change(fleet: Fleet, known: Known, number: int) -> tuple[float, float]:

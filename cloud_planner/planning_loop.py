@@ -17,7 +17,7 @@ from circinus.clock import Clock
 from circinus.errors import CircinusError
 from circinus.events import event, warning
 from circinus.model.directive import Generation
-from circinus.model.plan import Plan, Selection
+from circinus.model.plan import NO_PLANS, Plan, Selection
 from circinus.model.query import Query, QueryId
 from circinus.v1 import planner_pb2
 from cloud_planner.accounts import Accounts
@@ -45,20 +45,6 @@ from cloud_planner.watching import Watching
 
 #: Problems and their solutions that are kept: the present one, and the one that was found to end a query.
 _KNOWN = 3
-#: The selection of no queries.
-NOTHING = Selection(
-    plans=(),
-    unplaced=(),
-    machines=(),
-    traffic_cost_per_h=0.0,
-    goodput_per_s=0.0,
-    goodput_bound_per_s=0.0,
-    gap_ratio=0.0,
-    cost_per_h=0.0,
-    cost_bound_per_h=0.0,
-    cost_gap_ratio=0.0,
-    solver_status="optimal",
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -306,7 +292,7 @@ class PlanningLoop:
         """The audited selection for a problem, whatever is in force; ``held`` queries keep their plans or end."""
         # Nothing to plan needs no solver, nor a process for one.
         return (
-            await self._planning.plan(problem, held) if problem.queries else PlanResult(selection=NOTHING, findings=())
+            await self._planning.plan(problem, held) if problem.queries else PlanResult(selection=NO_PLANS, findings=())
         )
 
     async def explain(self, task: ExplainTask) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from circinus import wire
 from circinus.clock import Clock
 from circinus.errors import CircinusError, NotFound
 from circinus.model.directive import Generation
-from circinus.model.plan import Selection, UnplacedQuery
+from circinus.model.plan import NO_PLANS, Selection, UnplacedQuery
 from circinus.model.plan_diff import PlanDiff
 from circinus.model.query import Query, QueryId
 from circinus.model.what_if import WhatIf
@@ -23,7 +23,7 @@ from cloud_planner.core.planning import Draft, told
 from cloud_planner.core.shares import shares_of
 from cloud_planner.core.what_if import change_problem, change_queries, concerns_queries
 from cloud_planner.core.what_if_devices import Kin
-from cloud_planner.planning_loop import NOTHING, PlanningLoop, summary_of
+from cloud_planner.planning_loop import PlanningLoop, summary_of
 from cloud_planner.record import Record
 from cloud_planner.rollout import Rollout
 from cloud_planner.searching import Searching
@@ -65,7 +65,7 @@ class Trials:
         summary, _ = await self._decided([*self._catalog.queries, *added], added, ())
         summary.solver_s = self._clock.monotonic_s() - began_s
         newest = self._rollout.newest
-        running = _whole(newest.selection) if newest is not None else NOTHING
+        running = _whole(newest.selection) if newest is not None else NO_PLANS
         return DryRun(summary=summary, diff=diff(running, _whole(summary)))
 
     async def what_if(self, changes: Sequence[WhatIf]) -> tuple[tuple[str, ...], PlanDiff]:

@@ -7,11 +7,11 @@ by the query with the smallest id among them, its leader there, for all.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from circinus.model.device import DeviceId
 from circinus.model.pipeline import SOURCE, OperatorId
-from circinus.model.plan import Plan, Selection
+from circinus.model.plan import NO_PLANS, Plan
 from circinus.model.query import QueryId
 from cloud_planner.core.audited import Audit, Placed, placed_plans
 from cloud_planner.core.network import HERE, Hop, Network
@@ -66,19 +66,7 @@ def shares_of(problem: Problem, plans: Sequence[Plan]) -> Shares:
 
 
 def _found(problem: Problem, network: Network, plans: Sequence[Plan]) -> list[Placed]:
-    selection = Selection(
-        plans=tuple(plans),
-        unplaced=(),
-        machines=(),
-        traffic_cost_per_h=0.0,
-        goodput_per_s=0.0,
-        goodput_bound_per_s=0.0,
-        gap_ratio=0.0,
-        cost_per_h=0.0,
-        cost_bound_per_h=0.0,
-        cost_gap_ratio=0.0,
-        solver_status="",
-    )
+    selection = replace(NO_PLANS, plans=tuple(plans))
     return [
         entry
         for entry in placed_plans(Audit(problem=problem, selection=selection, network=network))

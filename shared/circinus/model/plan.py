@@ -111,3 +111,19 @@ class Selection:
     cost_gap_ratio: float
     solver_status: str
     provisional_per_s: float = 0.0
+
+
+#: The selection of no queries.
+NO_PLANS = Selection(
+    plans=(),
+    unplaced=(),
+    machines=(),
+    traffic_cost_per_h=0.0,
+    goodput_per_s=0.0,
+    goodput_bound_per_s=0.0,
+    gap_ratio=0.0,
+    cost_per_h=0.0,
+    cost_bound_per_h=0.0,
+    cost_gap_ratio=0.0,
+    solver_status="optimal",
+)
