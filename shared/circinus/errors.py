@@ -10,8 +10,17 @@ CircinusError
 ├── WrongDevice             FAILED_PRECONDITION  a directive for somebody else
 ├── NotRunnable             FAILED_PRECONDITION  asks for what the device can't do
 ├── CodeFailed              FAILED_PRECONDITION  a pipeline's own code fails when it is run; carries where
+├── Unsigned                FAILED_PRECONDITION  a directive without a signature
+├── Forged                  FAILED_PRECONDITION  a signature that is not the planner's
+├── AgainstPolicy           FAILED_PRECONDITION  what the device's own policy forbids
 ├── TooLarge                RESOURCE_EXHAUSTED   a message, blob or item over its limit
 ├── NotAllowed              PERMISSION_DENIED
+├── NotKnown                UNAUTHENTICATED      nobody that is known: no certificate or token, or one that is no longer good
+│   ├── BadToken                                 an enrolment token that is unknown, over, or bound to another device
+│   ├── TokenUsed                                an enrolment token that was used before
+│   ├── Revoked                                  an identity that was taken back
+│   └── IdentityOver                             a certificate that ended too long ago
+├── WrongAuthority          UNAUTHENTICATED      a planner, or a certificate, of another root
 ├── Unreachable             UNAVAILABLE          the other side can't be reached
 ├── TimedOut                DEADLINE_EXCEEDED
 └── Internal                INTERNAL             a fault of Circinus itself
@@ -102,12 +111,48 @@ class CodeFailed(CircinusError):
         self.violations = violations
 
 
+class Unsigned(CircinusError):
+    """A directive without a signature, where one is wanted."""
+
+
+class Forged(CircinusError):
+    """A directive whose signature is not the planner's."""
+
+
+class AgainstPolicy(CircinusError):
+    """What the device's own policy forbids."""
+
+
 class TooLarge(CircinusError):
     """Something is over its limit."""
 
 
 class NotAllowed(CircinusError):
     """The caller may not do this."""
+
+
+class NotKnown(CircinusError):
+    """The caller is nobody that is known."""
+
+
+class BadToken(NotKnown):
+    """An enrolment token that is unknown, over, or bound to another device."""
+
+
+class TokenUsed(NotKnown):
+    """An enrolment token that was used before."""
+
+
+class Revoked(NotKnown):
+    """An identity that was taken back."""
+
+
+class IdentityOver(NotKnown):
+    """A certificate that ended longer ago than the grace allows."""
+
+
+class WrongAuthority(CircinusError):
+    """The other side's certificate, or one that was shown, is of another root."""
 
 
 class Unreachable(CircinusError):
@@ -131,9 +176,18 @@ _STATUS: dict[type[CircinusError], grpc.StatusCode] = {
     WrongDevice: grpc.StatusCode.FAILED_PRECONDITION,
     NotRunnable: grpc.StatusCode.FAILED_PRECONDITION,
     CodeFailed: grpc.StatusCode.FAILED_PRECONDITION,
+    Unsigned: grpc.StatusCode.FAILED_PRECONDITION,
+    Forged: grpc.StatusCode.FAILED_PRECONDITION,
+    AgainstPolicy: grpc.StatusCode.FAILED_PRECONDITION,
     BadDigest: grpc.StatusCode.DATA_LOSS,
     TooLarge: grpc.StatusCode.RESOURCE_EXHAUSTED,
     NotAllowed: grpc.StatusCode.PERMISSION_DENIED,
+    NotKnown: grpc.StatusCode.UNAUTHENTICATED,
+    BadToken: grpc.StatusCode.UNAUTHENTICATED,
+    TokenUsed: grpc.StatusCode.UNAUTHENTICATED,
+    Revoked: grpc.StatusCode.UNAUTHENTICATED,
+    IdentityOver: grpc.StatusCode.UNAUTHENTICATED,
+    WrongAuthority: grpc.StatusCode.UNAUTHENTICATED,
     Unreachable: grpc.StatusCode.UNAVAILABLE,
     TimedOut: grpc.StatusCode.DEADLINE_EXCEEDED,
     Internal: grpc.StatusCode.INTERNAL,
@@ -143,7 +197,7 @@ _BY_NAME = {kind.__name__: kind for kind in _STATUS}
 _BY_STATUS: dict[grpc.StatusCode, type[CircinusError]] = {
     **{status: kind for kind, status in reversed(_STATUS.items())},
     grpc.StatusCode.FAILED_PRECONDITION: NotRunnable,
-    grpc.StatusCode.UNAUTHENTICATED: NotAllowed,
+    grpc.StatusCode.UNAUTHENTICATED: NotKnown,
 }
 
 

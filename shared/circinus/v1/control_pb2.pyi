@@ -20,6 +20,9 @@ class DirectiveVerdict(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     DIRECTIVE_VERDICT_BAD_DIGEST: _ClassVar[DirectiveVerdict]
     DIRECTIVE_VERDICT_WRONG_DEVICE: _ClassVar[DirectiveVerdict]
     DIRECTIVE_VERDICT_NOT_RUNNABLE: _ClassVar[DirectiveVerdict]
+    DIRECTIVE_VERDICT_UNSIGNED: _ClassVar[DirectiveVerdict]
+    DIRECTIVE_VERDICT_FORGED: _ClassVar[DirectiveVerdict]
+    DIRECTIVE_VERDICT_AGAINST_POLICY: _ClassVar[DirectiveVerdict]
 
 class GenerationPhase(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -36,6 +39,9 @@ DIRECTIVE_VERDICT_CONFLICTING_DIRECTIVE: DirectiveVerdict
 DIRECTIVE_VERDICT_BAD_DIGEST: DirectiveVerdict
 DIRECTIVE_VERDICT_WRONG_DEVICE: DirectiveVerdict
 DIRECTIVE_VERDICT_NOT_RUNNABLE: DirectiveVerdict
+DIRECTIVE_VERDICT_UNSIGNED: DirectiveVerdict
+DIRECTIVE_VERDICT_FORGED: DirectiveVerdict
+DIRECTIVE_VERDICT_AGAINST_POLICY: DirectiveVerdict
 GENERATION_PHASE_UNSPECIFIED: GenerationPhase
 GENERATION_PHASE_STARTING: GenerationPhase
 GENERATION_PHASE_READY: GenerationPhase
@@ -66,7 +72,7 @@ class ConnectRequest(_message.Message):
     def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., heartbeat: _Optional[_Union[Heartbeat, _Mapping]] = ..., directive_answer: _Optional[_Union[DirectiveAnswer, _Mapping]] = ..., generation_status: _Optional[_Union[GenerationStatus, _Mapping]] = ..., telemetry: _Optional[_Union[Telemetry, _Mapping]] = ..., profile_progress: _Optional[_Union[ProfileProgress, _Mapping]] = ..., profile_report: _Optional[_Union[ProfileReport, _Mapping]] = ..., environment_status: _Optional[_Union[EnvironmentStatus, _Mapping]] = ..., fingerprint: _Optional[_Union[_types_pb2.Fingerprint, _Mapping]] = ...) -> None: ...
 
 class ConnectResponse(_message.Message):
-    __slots__ = ("welcome", "directive", "activate", "retire", "profile", "cancel_profile", "prepare_environment")
+    __slots__ = ("welcome", "directive", "activate", "retire", "profile", "cancel_profile", "prepare_environment", "signed_directive")
     WELCOME_FIELD_NUMBER: _ClassVar[int]
     DIRECTIVE_FIELD_NUMBER: _ClassVar[int]
     ACTIVATE_FIELD_NUMBER: _ClassVar[int]
@@ -74,6 +80,7 @@ class ConnectResponse(_message.Message):
     PROFILE_FIELD_NUMBER: _ClassVar[int]
     CANCEL_PROFILE_FIELD_NUMBER: _ClassVar[int]
     PREPARE_ENVIRONMENT_FIELD_NUMBER: _ClassVar[int]
+    SIGNED_DIRECTIVE_FIELD_NUMBER: _ClassVar[int]
     welcome: Welcome
     directive: _types_pb2.Directive
     activate: ActivateRequest
@@ -81,17 +88,30 @@ class ConnectResponse(_message.Message):
     profile: ProfileRequest
     cancel_profile: CancelProfileRequest
     prepare_environment: PrepareEnvironmentRequest
-    def __init__(self, welcome: _Optional[_Union[Welcome, _Mapping]] = ..., directive: _Optional[_Union[_types_pb2.Directive, _Mapping]] = ..., activate: _Optional[_Union[ActivateRequest, _Mapping]] = ..., retire: _Optional[_Union[RetireRequest, _Mapping]] = ..., profile: _Optional[_Union[ProfileRequest, _Mapping]] = ..., cancel_profile: _Optional[_Union[CancelProfileRequest, _Mapping]] = ..., prepare_environment: _Optional[_Union[PrepareEnvironmentRequest, _Mapping]] = ...) -> None: ...
+    signed_directive: SignedDirective
+    def __init__(self, welcome: _Optional[_Union[Welcome, _Mapping]] = ..., directive: _Optional[_Union[_types_pb2.Directive, _Mapping]] = ..., activate: _Optional[_Union[ActivateRequest, _Mapping]] = ..., retire: _Optional[_Union[RetireRequest, _Mapping]] = ..., profile: _Optional[_Union[ProfileRequest, _Mapping]] = ..., cancel_profile: _Optional[_Union[CancelProfileRequest, _Mapping]] = ..., prepare_environment: _Optional[_Union[PrepareEnvironmentRequest, _Mapping]] = ..., signed_directive: _Optional[_Union[SignedDirective, _Mapping]] = ...) -> None: ...
+
+class SignedDirective(_message.Message):
+    __slots__ = ("body", "signature", "signer")
+    BODY_FIELD_NUMBER: _ClassVar[int]
+    SIGNATURE_FIELD_NUMBER: _ClassVar[int]
+    SIGNER_FIELD_NUMBER: _ClassVar[int]
+    body: bytes
+    signature: bytes
+    signer: bytes
+    def __init__(self, body: _Optional[bytes] = ..., signature: _Optional[bytes] = ..., signer: _Optional[bytes] = ...) -> None: ...
 
 class Hello(_message.Message):
-    __slots__ = ("fingerprint", "session_id", "generation_status")
+    __slots__ = ("fingerprint", "session_id", "generation_status", "process_id")
     FINGERPRINT_FIELD_NUMBER: _ClassVar[int]
     SESSION_ID_FIELD_NUMBER: _ClassVar[int]
     GENERATION_STATUS_FIELD_NUMBER: _ClassVar[int]
+    PROCESS_ID_FIELD_NUMBER: _ClassVar[int]
     fingerprint: _types_pb2.Fingerprint
     session_id: str
     generation_status: GenerationStatus
-    def __init__(self, fingerprint: _Optional[_Union[_types_pb2.Fingerprint, _Mapping]] = ..., session_id: _Optional[str] = ..., generation_status: _Optional[_Union[GenerationStatus, _Mapping]] = ...) -> None: ...
+    process_id: str
+    def __init__(self, fingerprint: _Optional[_Union[_types_pb2.Fingerprint, _Mapping]] = ..., session_id: _Optional[str] = ..., generation_status: _Optional[_Union[GenerationStatus, _Mapping]] = ..., process_id: _Optional[str] = ...) -> None: ...
 
 class Welcome(_message.Message):
     __slots__ = ("epoch", "heartbeat_period_s")
