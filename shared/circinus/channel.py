@@ -60,8 +60,12 @@ class Tls:
     key: bytes = field(repr=False)
 
 
+#: The name that the planner's certificates have, wherever it listens: nobody's trust hangs on an address.
+PLANNER_NAME = "planner.circinus"
+
+
 def open_channel(address: str) -> grpc.aio.Channel:
-    """A channel to a loopback address; it connects when it is first used.
+    """A channel in the clear to a loopback address; it connects when it is first used.
 
     Raises:
         InvalidInput: the address is not host:port on loopback.
@@ -70,14 +74,26 @@ def open_channel(address: str) -> grpc.aio.Channel:
     return grpc.aio.insecure_channel(address, options=_CLIENT_OPTIONS)
 
 
-def open_secure_channel(address: str, tls: Tls, name: str) -> grpc.aio.Channel:
-    """A channel with mutual TLS to a loopback address; the certificate at the other end must be for ``name``.
+def open_secure_channel(address: str, tls: Tls, name: str = PLANNER_NAME) -> grpc.aio.Channel:
+    """A channel with mutual TLS; the certificate at the other end must be for ``name``.
 
     Raises:
-        InvalidInput: the address is not host:port on loopback.
+        InvalidInput: the address is not host:port.
     """
-    check_loopback(address)
-    credentials = grpc.ssl_channel_credentials(tls.root, tls.key, tls.certificate)
+    return _secure_channel(address, grpc.ssl_channel_credentials(tls.root, tls.key, tls.certificate), name)
+
+
+def open_trusting_channel(address: str, root: bytes, name: str = PLANNER_NAME) -> grpc.aio.Channel:
+    """A channel with TLS on which the caller shows no certificate: to enrol, or with a bearer token.
+
+    Raises:
+        InvalidInput: the address is not host:port.
+    """
+    return _secure_channel(address, grpc.ssl_channel_credentials(root), name)
+
+
+def _secure_channel(address: str, credentials: grpc.ChannelCredentials, name: str) -> grpc.aio.Channel:
+    check_address(address)
     options = (*_CLIENT_OPTIONS, ("grpc.ssl_target_name_override", name))
     return grpc.aio.secure_channel(address, credentials, options=options)
 
@@ -109,14 +125,24 @@ def insecure_port(grpc_server: grpc.aio.Server, address: str) -> int:
 
 
 def secure_port(grpc_server: grpc.aio.Server, address: str, tls: Tls) -> int:
-    """Listens on a loopback address with mutual TLS; port 0 takes a free one. Gives the port.
+    """Listens with mutual TLS; port 0 takes a free one. Gives the port.
 
     Raises:
-        InvalidInput: the address is not host:port on loopback.
+        InvalidInput: the address is not host:port.
         Unreachable: the port is taken, or the certificate and key are none.
     """
-    check_loopback(address)
     credentials = grpc.ssl_server_credentials([(tls.key, tls.certificate)], tls.root, require_client_auth=True)
+    return credentials_port(grpc_server, address, credentials)
+
+
+def credentials_port(grpc_server: grpc.aio.Server, address: str, credentials: grpc.ServerCredentials) -> int:
+    """Listens with these credentials; port 0 takes a free one. Gives the port.
+
+    Raises:
+        InvalidInput: the address is not host:port.
+        Unreachable: the port is taken, or the certificate and key are none.
+    """
+    check_address(address)
     try:
         port: int = grpc_server.add_secure_port(address, credentials)
     except RuntimeError:
@@ -132,21 +158,31 @@ def _taken(port: int, address: str) -> int:
     return port
 
 
+def check_address(address: str) -> str:
+    """Does nothing for HOST:PORT but give the host.
+
+    Raises:
+        InvalidInput: the address is something else.
+    """
+    host, colon, port = address.rpartition(":")
+    if not colon or not host or not port.isdigit() or int(port) > 65535:
+        raise InvalidInput(f"address {address!r} is not HOST:PORT, such as 127.0.0.1:7400")
+    return host
+
+
 def check_loopback(address: str) -> None:
-    """Does nothing for an address that may be dialled or listened on.
+    """Does nothing for an address that may be dialled or listened on in the clear.
 
     Raises:
         InvalidInput: the address is not host:port on loopback.
     """
-    host, colon, port = address.rpartition(":")
-    if not colon or not port.isdigit() or int(port) > 65535:
-        raise InvalidInput(f"address {address!r} is not HOST:PORT, such as 127.0.0.1:7400")
+    host = check_address(address)
     try:
         loopback = ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:
         loopback = host == "localhost"
     if not loopback:
         raise InvalidInput(
-            f"address {address!r} is not on loopback: connections are not yet encrypted, "
-            "so they stay on this machine; use 127.0.0.1:PORT"
+            f"address {address!r} is not on loopback: without TLS (--insecure-loopback) connections stay on this "
+            "machine; use 127.0.0.1:PORT, or certificates"
         )

@@ -15,7 +15,7 @@ CircinusError
 ├── AgainstPolicy           FAILED_PRECONDITION  what the device's own policy forbids
 ├── TooLarge                RESOURCE_EXHAUSTED   a message, blob or item over its limit
 ├── NotAllowed              PERMISSION_DENIED
-├── NotKnown                UNAUTHENTICATED      nobody that is known: no certificate or token, or one that is no longer good
+├── NotKnown                UNAUTHENTICATED      nobody that is known: no certificate or token, or a bad one
 │   ├── BadToken                                 an enrolment token that is unknown, over, or bound to another device
 │   ├── TokenUsed                                an enrolment token that was used before
 │   ├── Revoked                                  an identity that was taken back
