@@ -31,6 +31,7 @@ from circinus.model.profile import ProfileTable
 from circinus.model.query import Query, QueryId, Slo
 from cloud_planner.core.as_found import as_found, stretched
 from cloud_planner.core.believed_times import believed_times, relative_error
+from cloud_planner.core.caution import cautious, runs_as_measured
 from cloud_planner.core.problem import Candidate, Delay, Machine, Option, Problem, QueryProblem, Step
 from cloud_planner.core.profiles import ClassStatistics, ServiceStatistics, stage_correlation_ratio
 from cloud_planner.core.revisions import NOTHING_REVISED, Revisions
@@ -93,7 +94,7 @@ class Fleet:
 def decompose(fleet: Fleet, queries: Sequence[Query], running: tuple[Plan, ...] = ()) -> Problem:
     """The planning problem of these queries on this fleet."""
     devices = tuple(sorted(fleet.devices, key=lambda device: device.id))
-    work = _Decomposition(fleet=fleet, near=Vicinity(devices))
+    work = _Decomposition(fleet=fleet, near=Vicinity(devices), running={plan.query_id: plan for plan in running})
     problems = [_query_problem(work, query) for query in sorted(queries, key=lambda query: query.id)]
     wanted = {query.id for query in queries}
     problem = Problem(
@@ -207,6 +208,7 @@ class _Decomposition:
 
     fleet: Fleet
     near: Vicinity
+    running: Mapping[QueryId, Plan]
     statistics: dict[tuple[Digest, Digest], dict[DeviceClass, ClassStatistics]] = field(default_factory=dict)
     candidates: dict[Hashable, tuple[Candidate, ...]] = field(default_factory=dict)
 
@@ -242,6 +244,13 @@ def _candidates(
     content = content_of(registered, query.content)
     usable = work.near.usable(query.source_device_id, registered.environment_digest)
     pinned = any(operator.pinned == SOURCE for operator in registered.pipeline.operators)
+    measured = (registered.bundle_digest, content.digest)
+    if measured not in work.statistics:
+        work.statistics[measured] = content_statistics(work.fleet, query)
+    statistics = work.statistics[measured]
+    classes = {device.id: device.device_class for device in usable}
+    plan = work.running.get(query.id)
+    settled = plan is not None and runs_as_measured(registered.pipeline, plan, classes, statistics)
     key = (
         query.pipeline_id,
         content.digest,
@@ -250,13 +259,12 @@ def _candidates(
         query.source_device_id if pinned else None,
         query.rate_per_s,
         query.slo.latency_ms,
+        settled,
     )
     if key in work.candidates:
         return work.candidates[key]
-    measured = (registered.bundle_digest, content.digest)
-    if measured not in work.statistics:
-        work.statistics[measured] = content_statistics(work.fleet, query)
-    statistics = work.statistics[measured]
+    if settled:
+        statistics = {device_class: cautious(known) for device_class, known in statistics.items()}
     table = work.fleet.table(registered, content)
     profiles = [profile for ones in (table.times.values() if table is not None else ()) for profile in ones]
     made = [

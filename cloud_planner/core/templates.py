@@ -301,8 +301,13 @@ class Enumerator:
             stays = best_of_each(np.zeros(len(order), dtype=np.int64), figures, most)
             gone += len(order) - len(stays.rows)
             order, complete, ratio = order[stays.rows], False, max(ratio, stays.epsilon_ratio)
+        variance = np.concatenate([each.variance_ms2 for each in parts])
+        percentiles = percentile_ms(mean[order], variance[order], self.wanted.slo.percentile_ratio)
         return Template(
-            routes=tuple(self.route(parts[int(part[index])], int(row[index])) for index in order),
+            routes=tuple(
+                self.route(parts[int(part[index])], int(row[index]), float(latency))
+                for index, latency in zip(order, percentiles, strict=True)
+            ),
             complete=complete,
             rows_most=rows_most,
             rows_thinned=gone,
@@ -314,8 +319,8 @@ class Enumerator:
         """Groups of complete routes with the same prefix of candidates and the same choices where others may merge."""
         return apart_by(part.table, part.table.node, part.grower.merged)
 
-    def route(self, part: Complete, row: int) -> Route:
-        """One row as a route."""
+    def route(self, part: Complete, row: int, latency_ms: float | None = None) -> Route:
+        """One row as a route; ``latency_ms``: its percentile, if known."""
         table = part.table
         node = int(table.node[row])
         picks: list[Pick] = []
@@ -326,13 +331,15 @@ class Enumerator:
                 level.variants.each[variant].picks[table.picks[row, place] - int(level.variants.start[variant])]
             )
             node = int(level.parent[node])
-        percentile = percentile_ms(part.mean_ms[row], part.variance_ms2[row], self.wanted.slo.percentile_ratio)
+        if latency_ms is None:
+            ratio = self.wanted.slo.percentile_ratio
+            latency_ms = float(percentile_ms(part.mean_ms[row], part.variance_ms2[row], ratio))
         return Route(
             candidate=int(part.candidate[row]),
             picks=tuple(reversed(picks)),
             mean_ms=float(part.mean_ms[row]),
             variance_ms2=float(part.variance_ms2[row]),
-            percentile_ms=float(percentile),
+            percentile_ms=latency_ms,
             cost_per_h=float(table.cost_per_h[row]),
             own_cost_per_h=float(table.own_cost_per_h[row]),
             amounts=tuple(
