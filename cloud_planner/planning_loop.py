@@ -34,6 +34,7 @@ from cloud_planner.core.problem import Problem
 from cloud_planner.core.references import with_references
 from cloud_planner.core.revisions import NOTHING_REVISED, Revisions, merged
 from cloud_planner.core.shares import shares_of
+from cloud_planner.core.under_measurement import UnderMeasurement, under_measurement
 from cloud_planner.profiling import Profiling
 from cloud_planner.rollout import Rollout
 from cloud_planner.searching import Searching
@@ -112,6 +113,7 @@ class PlanningLoop:
         self._booked: Generation | None = None
         self._times = times if times is not None else LoopTimes()
         self._decision = Decision(summary=planner_pb2.SelectionSummary())
+        self._measuring: UnderMeasurement | None = None
         self._standing_by = StandingBy()
         self._solved: tuple[Problem, PlanResult] | None = None
         self._known: deque[tuple[Problem, PlanResult]] = deque(maxlen=_KNOWN)
@@ -144,7 +146,7 @@ class PlanningLoop:
     def forget(self) -> None:
         """Solves what comes next anew, even if it is what was solved last."""
         self._known.clear()
-        self._solved = None
+        self._solved = self._measuring = None
 
     def activity(self) -> str:
         """What it does, for people; empty: nothing."""
@@ -188,6 +190,9 @@ class PlanningLoop:
             return
         queries_now, choices = self._catalog.queries, self._searching.choices()
         snapshot, made = await self.draft(queries_now, choices)
+        if self._measures_on(snapshot):
+            return
+        self._measuring = None
         result = await self._solve(made.problem)
         if ending := self._ending(made.problem, result, snapshot.fleet.revisions):
             # What was found to be otherwise can't all be carried: whoever it would end keeps what it was promised.
@@ -197,7 +202,7 @@ class PlanningLoop:
         if result.findings:
             raise CircinusError(f"the plan does not pass its audit: {'; '.join(result.findings[:3])}")
         selection = told(snapshot, made, result.selection)
-        self._verify(snapshot, selection)
+        measuring = self._verify(snapshot, selection)
         summary = summary_of(selection, made.assessment)
         # A query that was removed meanwhile must not come back.
         still_there = {query.id for query in self._catalog.queries}
@@ -225,14 +230,23 @@ class PlanningLoop:
                 await self._accounts.open(newest.generation, queries, plans, made.problem, ratios)
         if not made_new:
             await self._store.put_decision(summary)
+        self._measuring = measuring
 
-    def _verify(self, snapshot: Snapshot, selection: Selection) -> None:
-        """Has the times measured that certified plans rest on, the provisional ones' later."""
+    def _verify(self, snapshot: Snapshot, selection: Selection) -> UnderMeasurement:
+        """Has the times measured that certified plans rest on, the provisional ones' later; gives what is to be."""
         choices = snapshot.fleet.choices
         chosen = {query_id for query_id, ones in choices.items() if ones and all(one.certified for one in ones)}
         queries = {query.id: query for query in snapshot.queries}
         plans = [plan for plan in selection.plans if plan.query_id in chosen]
         self._searching.verify(verification_needs(snapshot.fleet, queries, plans, snapshot.circumstances))
+        return under_measurement(snapshot, plans, self._clock.monotonic_s())
+
+    def _measures_on(self, snapshot: Snapshot) -> bool:
+        """Whether the last decision stands, carried out and booked, while what it rests on is measured."""
+        newest = self._rollout.newest
+        settled = newest is None or newest.generation == self._booked or self._rollout.under_way
+        measuring = self._measuring
+        return settled and measuring is not None and measuring.goes_on(snapshot, self._clock.monotonic_s())
 
     async def _solve(self, problem: Problem) -> PlanResult:
         background = self._background

@@ -1,9 +1,9 @@
 """What a belief has to beat: a plan that runs, and whose times were measured. PURE.
 
 The cheapest of many plans that rest on believed times is, more often than not, the one that was believed too cheap (the
-winner's curse). Moving to it, measuring it, finding it dearer and moving on to the next such plan costs a profile run and
-a rollout each time, and ends close to where it began. So a query that runs by measured times is planned with those that
-are only believed as they would be one standard error worse: what still is cheaper is worth a measurement.
+winner's curse). Moving to it, measuring it, finding it dearer and moving on to the next such plan costs a profile run
+and a rollout each time, and ends close to where it began. So a query that runs by measured times is planned with those
+that are only believed as they would be one standard error worse: what still is cheaper is worth a measurement.
 """
 
 from __future__ import annotations

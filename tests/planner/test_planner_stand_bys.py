@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -10,7 +9,7 @@ from planner_fleet import FakeAgent, FirstFit, device, query, serving, settings
 
 from circinus import wire
 from circinus.model.device import Tier
-from circinus.v1 import control_pb2, planner_pb2
+from circinus.v1 import control_pb2, planner_pb2, types_pb2
 from cloud_planner.rollout import RolloutTimes
 
 pytestmark = pytest.mark.slow
@@ -39,9 +38,9 @@ async def served(tmp_path, camera, **changes):
         yield people, parts, box, cloud
 
 
-def _orders(stand_by):
+def _orders(message):
     """Without what it predicts: that moves with every sample, and a box is told of it only with other orders."""
-    return replace(stand_by, latency_ms=None, accuracy_ratio=None)
+    return wire.orders_of(types_pb2.Directive(stand_bys=[message]))
 
 
 async def test_a_stand_by_is_told_to_the_box_and_to_whoever_asks(tmp_path):
@@ -52,7 +51,7 @@ async def test_a_stand_by_is_told_to_the_box_and_to_whoever_asks(tmp_path):
         assert {one.operator_id for one in stand_by.replica_sets} == {"cut", "read"}
         assert not cloud.directives[number].stand_bys
         told = (await people.queries())["q1"].stand_by
-        assert _orders(wire.stand_by_from_message(told.stand_by)) == _orders(stand_by)
+        assert _orders(told.stand_by) == _orders(wire.stand_by_to_message(stand_by))
         planned = (await people.stub.PlanSelection(planner_pb2.PlanSelectionRequest())).selection
         assert [one.query_id for one in planned.stand_bys] == ["q1"]
 
