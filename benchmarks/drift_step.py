@@ -120,7 +120,7 @@ async def measure(folder: Path) -> Step:
         return STATED_PER_S
 
     offer.planned = planned
-    settings = Settings(listen="127.0.0.1:0", state_dir=folder / "planner")
+    settings = Settings(listen="127.0.0.1:0", state_dir=folder / "planner", insecure_loopback=True)
     async with planner_running(settings, SystemClock()) as (address, parts), asyncio.TaskGroup() as agents:
         try:
             for name, peer, cores, price in (("camera", "server", 1.0, 0.1), ("server", "camera", 2.0, 0.3)):

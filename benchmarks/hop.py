@@ -51,6 +51,7 @@ from edge_agent.dataplane.item import Cause, Input, Outcome
 from edge_agent.dataplane.peers import PeerLink
 from edge_agent.dataplane.shaping import Shaper
 from edge_agent.heap import keep_freed_memory
+from edge_agent.identity.credentials import Credentials
 
 BOX, CLOUD = "box.trial", "cloud.trial"
 SIZES = (1_000, 100_000, 1_000_000, 8_000_000)
@@ -127,7 +128,7 @@ def an_exchange(
         clock=clock,
         rng=Random(1),
         on_change=on_change,
-        tls=tls,
+        credentials=None if tls is None else Credentials(tls),
     )
 
 

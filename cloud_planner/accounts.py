@@ -16,6 +16,7 @@ from circinus.model.directive import Generation
 from circinus.model.plan import Plan
 from circinus.model.query import Query
 from circinus.v1 import planner_pb2, types_pb2
+from cloud_planner.ageing import Ageing
 from cloud_planner.core.calibration import Account, Belief, Corrections, belief, calibration, corrections, residuals
 from cloud_planner.core.problem import Problem
 from cloud_planner.core.promises import promise_of
@@ -51,6 +52,7 @@ class Accounts:
         self._recent: tuple[AccountRecord, ...] = ()
         self._given: dict[ServicePlace, float] = {}
         self._lock = asyncio.Lock()
+        self._ageing = Ageing(clock)
 
     async def load(self) -> None:
         """Takes up what is known."""
@@ -172,7 +174,8 @@ class Accounts:
                 await self.refresh()
                 if self._clock.monotonic_s() - pruned_s >= _PRUNE_S:
                     pruned_s = self._clock.monotonic_s()
-                    await self._store.prune_accounts(self._clock.now() - KEPT, MOST_KEPT)
+                    if self._ageing.believed():
+                        await self._store.prune_accounts(self._clock.now() - KEPT, MOST_KEPT)
             except Exception as error:  # a fault of the ledger must not end planning
                 warning("ledger_failed", reason=f"{type(error).__name__}: {error}")
 

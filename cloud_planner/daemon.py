@@ -10,18 +10,20 @@ import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from circinus import channel, service_manager
+from circinus import service_manager
 from circinus.clock import Clock, SystemClock
-from circinus.errors import CircinusError
+from circinus.errors import CircinusError, InvalidInput
 from circinus.events import configure, event
 from circinus.v1 import control_pb2_grpc, planner_pb2_grpc
 from cloud_planner.accounts import Accounts
 from cloud_planner.background import Background
 from cloud_planner.bell import Bell
 from cloud_planner.catalog import Catalog
+from cloud_planner.chronicle import Chronicle
 from cloud_planner.core.live_search import SearchStepResult, SearchTask
 from cloud_planner.core.needs import ProfilePolicy
 from cloud_planner.core.search_terms import (
@@ -29,6 +31,14 @@ from cloud_planner.core.search_terms import (
     THOROUGH,
     SearchPolicy,
 )
+from cloud_planner.departures import Departures
+from cloud_planner.doors import Doors, DoorSettings, doors
+from cloud_planner.identity.commands import COMMANDS, add_commands, run_command
+from cloud_planner.identity.office import ADDRESS_FILE, ENROL_ADDRESS_FILE, IdentityOffice
+from cloud_planner.identity.registrar import CERTIFICATE_LIFE, RENEWAL_GRACE
+from cloud_planner.identity.tokens import span_s
+from cloud_planner.marks import Marks
+from cloud_planner.orders import unsigned
 from cloud_planner.overview import Overview
 from cloud_planner.planning_loop import LoopTimes, PlanningLoop
 from cloud_planner.profiling import Profiling
@@ -36,6 +46,7 @@ from cloud_planner.registry import Registry
 from cloud_planner.rollout import Rollout, RolloutTimes
 from cloud_planner.searching import Searching
 from cloud_planner.services.control import ControlService
+from cloud_planner.services.identities import Identities
 from cloud_planner.services.planner import PlannerService
 from cloud_planner.solving import Offloaded, Planning, PlanningProcess, SearchProcess
 from cloud_planner.store import BlobStore, SqliteStore
@@ -48,6 +59,7 @@ if TYPE_CHECKING:
     import grpc.aio
 
 _STOP_GRACE_S = 3.0
+_LONGEST = timedelta(days=3_650)
 #: Each ask takes a way to the device and back: rather a few samples more than an ask more.
 LIVE_QUICK = replace(QUICK, least_batch=4)
 LIVE_THOROUGH = replace(THOROUGH, least_batch=4)
@@ -55,10 +67,18 @@ LIVE_THOROUGH = replace(THOROUGH, least_batch=4)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """How a planner runs. ``unseen_s``: how long a device that is out of sight keeps its part of the plan."""
+    """How a planner runs. ``unseen_s``: how long a device that is out of sight keeps its part of the plan.
+
+    ``insecure_loopback``: in the clear, on loopback only, and nobody is asked who they are. ``enrol_listen`` empty: the
+    same host, the next port.
+    """
 
     listen: str
     state_dir: Path
+    insecure_loopback: bool = False
+    enrol_listen: str = ""
+    certificate_life: timedelta = CERTIFICATE_LIFE
+    renewal_grace: timedelta = RENEWAL_GRACE
     profile_policy: ProfilePolicy = field(default_factory=ProfilePolicy)
     profile_parallelism: int = 1
     unseen_s: float = 60.0
@@ -82,11 +102,30 @@ async def running(
         InvalidInput: the address is not on loopback.
         Unreachable: the port is taken.
     """
-    settings.state_dir.mkdir(parents=True, exist_ok=True)
-    server = channel.server()
+    settings.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    how = DoorSettings(
+        listen=settings.listen,
+        state_dir=settings.state_dir,
+        enrol_listen=settings.enrol_listen,
+        insecure_loopback=settings.insecure_loopback,
+        certificate_life=settings.certificate_life,
+        renewal_grace=settings.renewal_grace,
+    )
     # First of all: a second planner on the same state must find the port taken before it touches anything.
-    port = channel.insecure_port(server, settings.listen)
-    address = f"{settings.listen.rpartition(':')[0]}:{port}"
+    async with doors(how, clock) as opened, _behind(opened, settings, clock, planning, steps) as overview:
+        yield opened.address, overview
+
+
+@asynccontextmanager
+async def _behind(
+    opened: Doors,
+    settings: Settings,
+    clock: Clock,
+    planning: Planning | None,
+    steps: Offloaded[SearchTask, SearchStepResult] | None,
+) -> AsyncIterator[Overview]:
+    """All that stands behind the ports, which are opened when it does."""
+    server, office = opened.server, opened.office
     store = await SqliteStore.open(settings.state_dir / "planner.sqlite3")
     planner = planning if planning is not None else PlanningProcess(solver_s=settings.solver_s)
     # A second one, which is started only where there is much to plan.
@@ -95,8 +134,9 @@ async def running(
     try:
         # A first query needn't wait for it.
         await stepper.start()
-        overview = await _assemble(settings, clock, store, planner, thorough, stepper)
+        overview = await _assemble(settings, clock, store, planner, thorough, stepper, office)
         epoch = overview.rollout.epoch
+        identities = Identities(overview.registry, clock, office, bind=overview.marks.bind)
         control = ControlService(
             overview.registry,
             overview.profiling,
@@ -105,7 +145,9 @@ async def running(
             clock,
             epoch=epoch,
             heartbeat_period_s=settings.heartbeat_period_s,
+            identities=identities,
         )
+        control.overview = overview
         # The generated code has no types.
         control_pb2_grpc.add_ControlServiceServicer_to_server(control, server)  # type: ignore[no-untyped-call]
         people = PlannerService(overview, started_at=clock.now())
@@ -119,11 +161,17 @@ async def running(
                 tasks.create_task(overview.telemetry.run(), name="telemetry"),
                 tasks.create_task(overview.accounts.run(), name="ledger"),
                 tasks.create_task(overview.watching.run(), name="drift"),
+                tasks.create_task(identities.watch(), name="identities"),
+                tasks.create_task(overview.departures.run(), name="departures"),
+                tasks.create_task(overview.chronicle.run(), name="events"),
             ]
             try:
                 await server.start()
-                _write_address(settings.state_dir / "address", address)
-                yield address, overview
+                if opened.enrol_address:
+                    _write_address(settings.state_dir / ENROL_ADDRESS_FILE, opened.enrol_address)
+                # Last: whoever waits for it finds the other, too.
+                _write_address(settings.state_dir / ADDRESS_FILE, opened.address)
+                yield overview
             finally:
                 await _stop_server(server, overview)
                 for part in parts:
@@ -143,6 +191,7 @@ async def _assemble(
     planning: Planning,
     thorough: Planning,
     steps: Offloaded[SearchTask, SearchStepResult],
+    office: IdentityOffice | None,
 ) -> Overview:
     # Whatever may change a plan may change a search; what was profiled concerns searches alone, until a choice changes.
     searchable, progressed, watched = Bell(), Bell(), Bell()
@@ -151,8 +200,16 @@ async def _assemble(
     catalog = Catalog(store)
     profiling = Profiling(store, registry, clock, searchable, watched, parallelism=settings.profile_parallelism)
     rollout = Rollout(
-        store, registry, clock, changed=progressed, replan=replan, watched=watched, times=settings.rollout_times
+        store,
+        registry,
+        clock,
+        changed=progressed,
+        replan=replan,
+        watched=watched,
+        times=settings.rollout_times,
+        order=office.authority.order if office is not None else unsigned,
     )
+    marks = Marks(store, clock, replan=replan, watched=watched)
     surroundings = Surroundings(
         registry,
         rollout,
@@ -160,6 +217,7 @@ async def _assemble(
         clock,
         settings.profile_policy,
         environment_s=settings.loop_times.environment_s,
+        marks=marks,
     )
     searching = Searching(
         store,
@@ -201,8 +259,9 @@ async def _assemble(
         watching=watching,
         times=settings.loop_times,
     )
-    for part in (registry, catalog, rollout, searching, accounts, watching, loop):
+    for part in (registry, marks, catalog, rollout, searching, accounts, watching, loop):
         await part.load()
+    telemetry = TelemetryWriter(store, clock, rollout.epoch, watching.put)
     return Overview(
         store=store,
         blobs=BlobStore(settings.state_dir / "blobs"),
@@ -214,12 +273,26 @@ async def _assemble(
         loop=loop,
         accounts=accounts,
         watching=watching,
+        marks=marks,
+        departures=Departures(
+            registry,
+            marks,
+            catalog,
+            loop,
+            rollout,
+            clock,
+            watched=watched,
+            flush=telemetry.flush,
+            revoke=office.registrar.leave if office is not None else None,
+        ),
+        chronicle=Chronicle(store, clock),
         background=background,
         trials=Trials(loop, catalog, searching, rollout, clock),
-        telemetry=TelemetryWriter(store, clock, rollout.epoch, watching.put),
+        telemetry=telemetry,
         clock=clock,
         replan=replan,
         watched=watched,
+        office=office,
     )
 
 
@@ -259,8 +332,20 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="cloud-planner", description="Plans and rolls out a fleet's queries.")
     commands = parser.add_subparsers(dest="command", required=True)
     run = commands.add_parser("run", help="serve agents and people until SIGTERM")
-    run.add_argument("--listen", default="127.0.0.1:7400", help="HOST:PORT on loopback; port 0: any (%(default)s)")
+    run.add_argument("--listen", default="127.0.0.1:7400", help="HOST:PORT, port 0: any (%(default)s)")
+    run.add_argument("--enrol-listen", default="", help="HOST:PORT for who has no certificate (the next port)")
+    run.add_argument(
+        "--certificate-ttl", type=_span, default=CERTIFICATE_LIFE, help="life of a device's certificate (24h)"
+    )
+    run.add_argument(
+        "--renewal-grace", type=_span, default=RENEWAL_GRACE, help="renewed for so long after its end, too (90d)"
+    )
     run.add_argument("--state-dir", type=Path, required=True, help="where all that must last is kept")
+    run.add_argument(
+        "--insecure-loopback",
+        action="store_true",
+        help="in the clear, on loopback only; anybody on this machine may do all",
+    )
     run.add_argument("--search", choices=["quick", "thorough"], default="quick", help="how to search (%(default)s)")
     run.add_argument("--search-worth-s", type=_seconds, help="quick: profile seconds that a plan's whole cost is worth")
     run.add_argument("--profile-time-samples", type=_count, default=6, help="samples for times (%(default)s)")
@@ -268,6 +353,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--unseen-s", type=_seconds, default=60.0, help="planned without a device after (%(default)s)")
     run.add_argument("--solver-s", type=_seconds, default=20.0, help="time limit of the solver (%(default)s)")
     run.add_argument("--log-level", default="INFO", choices=["DEBUG", "INFO", "WARNING", "ERROR"])
+    add_commands(commands)
     return parser
 
 
@@ -283,6 +369,16 @@ def _count(text: str) -> int:
     return value
 
 
+def _span(text: str) -> timedelta:
+    try:
+        value = timedelta(seconds=span_s(text))
+    except (InvalidInput, OverflowError) as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+    if not timedelta(seconds=1) <= value <= _LONGEST:
+        raise argparse.ArgumentTypeError(f"{text} is not between 1s and {_LONGEST.days}d")
+    return value
+
+
 def _seconds(text: str) -> float:
     value = float(text)
     if not 0.0 < value <= 86_400.0:
@@ -293,10 +389,16 @@ def _seconds(text: str) -> float:
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; gives the exit code: 0 ok, 1 error, 2 usage."""
     parsed = _parser().parse_args(arguments)
+    if parsed.command in COMMANDS:
+        return run_command(parsed)
     configure(parsed.log_level, name="cloud-planner")
     settings = Settings(
         listen=parsed.listen,
         state_dir=parsed.state_dir,
+        insecure_loopback=parsed.insecure_loopback,
+        enrol_listen=parsed.enrol_listen,
+        certificate_life=parsed.certificate_ttl,
+        renewal_grace=parsed.renewal_grace,
         profile_policy=ProfilePolicy(time_samples=parsed.profile_time_samples),
         search_policy=_search_policy(parsed.search, parsed.search_worth_s),
         profile_parallelism=parsed.profile_parallelism,

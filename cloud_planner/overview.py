@@ -15,6 +15,10 @@ from cloud_planner.accounts import Accounts
 from cloud_planner.background import Background
 from cloud_planner.bell import Bell
 from cloud_planner.catalog import Catalog
+from cloud_planner.chronicle import Chronicle
+from cloud_planner.departures import Departures
+from cloud_planner.identity.office import IdentityOffice
+from cloud_planner.marks import Marks
 from cloud_planner.planning_loop import PlanningLoop
 from cloud_planner.profiling import Profiling
 from cloud_planner.registry import Registry
@@ -40,12 +44,16 @@ class Overview:
     loop: PlanningLoop
     accounts: Accounts
     watching: Watching
+    marks: Marks
+    departures: Departures
+    chronicle: Chronicle
     background: Background
     trials: Trials
     telemetry: TelemetryWriter
     clock: Clock
     replan: Bell
     watched: Bell
+    office: IdentityOffice | None = None
 
     def activity(self) -> str:
         """What the planner does: idle, profiling, planning, rolling out, or stuck and why."""

@@ -9,23 +9,28 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from collections.abc import Mapping
+import sqlite3
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from types import MappingProxyType
 
 from circinus.clock import Clock
+from circinus.errors import CircinusError, NotFound
 from circinus.events import event, warning
 from circinus.model.device import Device, DeviceId, Digest, Environment
 from circinus.model.directive import Generation
 from circinus.v1 import control_pb2
 from cloud_planner.bell import Bell
+from cloud_planner.core.device_classes import plans_alike, settled
 from cloud_planner.store import Store
 
 #: How many messages may wait for one agent; more means that it doesn't read, and ends its session.
 MAX_WAITING_MESSAGES = 1_000
 #: How often a device's last moment of being seen is written down.
 _NOTE_SEEN_S = 10.0
+#: Devices that a message names.
+_NAMED = 10
 _NO_PATIENCE: Mapping[DeviceId, float] = MappingProxyType({})
 
 
@@ -37,6 +42,11 @@ class AgentSession:
         self.session_id = session_id
         self.joined_s = joined_s
         self.ended = asyncio.Event()
+        #: Why the planner ended it, if it was not to be replaced.
+        self.refusal: CircinusError | None = None
+        #: Set at every message of it, for whoever wonders whether it lives; and when nothing more comes of it.
+        self.heard = asyncio.Event()
+        self.gone = asyncio.Event()
         #: What was sent here, so that it is sent once a connection.
         self.directed: Generation | None = None
         self.activated: Generation | None = None
@@ -54,6 +64,13 @@ class AgentSession:
             warning("agent_does_not_read", device=self.device_id, waiting=MAX_WAITING_MESSAGES)
             self.ended.set()
 
+    def acknowledge(self, sequences: Sequence[int]) -> None:
+        """The agent need not keep these messages of its outbox any longer."""
+        if not self.ended.is_set():
+            self.send(
+                control_pb2.ConnectResponse(acknowledgement=control_pb2.Acknowledgement(sequences=sorted(sequences)))
+            )
+
     async def next_message(self) -> control_pb2.ConnectResponse:
         """The next message in line."""
         return await self._outbox.get()
@@ -61,7 +78,10 @@ class AgentSession:
 
 @dataclass(slots=True, kw_only=True)
 class DeviceRecord:
-    """What is known of a device. ``refusal``: why it refused the generation ``refused``."""
+    """What is known of a device. ``refusal``: why it refused the generation ``refused``.
+
+    ``doubled``: that two boxes have its identity, for people; empty: one has.
+    """
 
     device: Device
     last_seen_at: datetime
@@ -71,6 +91,7 @@ class DeviceRecord:
     status: control_pb2.GenerationStatus = field(default_factory=control_pb2.GenerationStatus)
     refused: Generation | None = None
     refusal: str = ""
+    doubled: str = ""
 
 
 class Registry:
@@ -100,6 +121,19 @@ class Registry:
         """A device; None: not known."""
         return self._records.get(device_id)
 
+    def require(self, device_id: DeviceId) -> DeviceRecord:
+        """A device.
+
+        Raises:
+            NotFound: not known; the message names some that are.
+        """
+        record = self._records.get(device_id)
+        if record is None:
+            known = sorted(self._records)
+            more = f" and {len(known) - _NAMED} more" if len(known) > _NAMED else ""
+            raise NotFound(f"there is no device {device_id!r}; known: {', '.join(known[:_NAMED]) or 'none'}{more}")
+        return record
+
     def session(self, device_id: DeviceId) -> AgentSession | None:
         """The connection of a device's agent; None: not connected."""
         record = self._records.get(device_id)
@@ -121,6 +155,12 @@ class Registry:
         longest_s = max(self._unseen_s, patience_s.get(record.device.id, 0.0))
         return record.session is not None or self._clock.monotonic_s() - record.seen_s < longest_s
 
+    def _settled(self, device: Device) -> Device:
+        before = self._records.get(device.id)
+        return settled(
+            device, before.device if before is not None else None, (one.device for one in self._records.values())
+        )
+
     def _ring(self) -> None:
         self._replan.ring()
         self._progressed.ring()
@@ -129,6 +169,7 @@ class Registry:
         """An agent connected. An older connection of the same device ends."""
         now_s = self._clock.monotonic_s()
         record = self._records.get(device.id)
+        device = self._settled(device)
         if record is not None and record.session is not None:
             event("agent_superseded", device=device.id, session=record.session.session_id)
             record.session.ended.set()
@@ -153,22 +194,36 @@ class Registry:
         event("agent_left", device=session.device_id)
         self._ring()
 
+    async def forget(self, device_id: DeviceId) -> None:
+        """A device is gone for good; its connection ends, its name is free."""
+        record = self._records.pop(device_id, None)
+        if record is not None and record.session is not None:
+            record.session.ended.set()
+        await self._store.remove_device(device_id)
+        self._ring()
+
     async def seen(self, device_id: DeviceId) -> None:
         """An agent gave a sign of life."""
         record = self._records[device_id]
         record.last_seen_at, record.seen_s = self._clock.now(), self._clock.monotonic_s()
         if record.seen_s - record.noted_s >= _NOTE_SEEN_S:
             record.noted_s = record.seen_s
-            await self._store.put_device(record.device, record.last_seen_at)
+            try:
+                await self._store.put_device(record.device, record.last_seen_at)
+            except sqlite3.Error as error:
+                # A full disk is no reason to cut an agent off; it is noted again soon.
+                warning("device_not_noted", device=device_id, reason=error)
 
     async def update(self, device: Device) -> None:
         """A device's fingerprint changed."""
         record = self._records[device.id]
+        device = self._settled(device)
         if record.session is not None:
             device = _keeping_environments(device, record.device, record.session)
         if record.device != device:
-            record.device = device
-            self._ring()
+            alike, record.device = plans_alike(record.device, device), device
+            if not alike:
+                self._ring()
             await self._store.put_device(device, record.last_seen_at)
 
     async def note_environment(self, device_id: DeviceId, environment: Environment) -> None:
@@ -188,6 +243,13 @@ class Registry:
         """A device said where its newest generation stands."""
         self._records[device_id].status = status
         self._progressed.ring()
+
+    def note_doubled(self, device_id: DeviceId, doubled: str) -> None:
+        """Two boxes have a device's identity; empty: no longer."""
+        record = self._records.get(device_id)
+        if record is not None and record.doubled != doubled:
+            record.doubled = doubled
+            self._progressed.ring()
 
     def note_refusal(self, device_id: DeviceId, generation: Generation, reason: str) -> None:
         """A device refused a generation."""

@@ -22,6 +22,7 @@ from cloud_planner.core.audit_directives import audit_generations
 from cloud_planner.core.directives import empty
 from cloud_planner.core.stages import DeviceStage, Progress, Steps, next_steps
 from cloud_planner.core.transition import Detours, capacities, no_detours
+from cloud_planner.orders import Order, unsigned
 from cloud_planner.registry import AgentSession, DeviceRecord, Registry
 from cloud_planner.store import GenerationRecord, RolloutPhase, Store
 from cloud_planner.way import Target, check_sizes, content, devices_of, is_empty, lingering, next_step, selection_of
@@ -58,7 +59,7 @@ class Rollout:
     """The newest generation and how far it is.
 
     ``changed`` is rung by the registry, ``replan`` rings when a device has to be planned without, ``watched`` at
-    every step.
+    every step. ``order`` makes the message with a directive, signed where the planner can sign.
     """
 
     def __init__(
@@ -71,6 +72,7 @@ class Rollout:
         replan: Bell,
         watched: Bell,
         times: RolloutTimes | None = None,
+        order: Order = unsigned,
     ) -> None:
         self._store = store
         self._registry = registry
@@ -79,6 +81,7 @@ class Rollout:
         self._replan = replan
         self._watched = watched
         self._times = times if times is not None else RolloutTimes()
+        self._order = order
         self._epoch = 1
         self._newest: GenerationRecord | None = None
         self._before: GenerationRecord | None = None
@@ -347,8 +350,9 @@ class Rollout:
             active=Generation(epoch=status.epoch, number=active) if active else None,
             progress=_PROGRESS.get(status.phase, Progress.NONE),
             reason=status.reason[:1000],
-            refusal=record.refusal if record.refused == newest.generation else "",
-            directed=newest.generation if held else session.directed if session is not None else None,
+            refusal=record.doubled or (record.refusal if record.refused == newest.generation else ""),
+            # Of two boxes with one identity neither is told anything new.
+            directed=newest.generation if held or record.doubled else session.directed if session is not None else None,
             activated=session.activated if session is not None else None,
             retired=session.retired if session is not None else None,
         )
@@ -363,10 +367,11 @@ class Rollout:
                 self._newest if self._newest is not None else newest,
                 directives={**newest.directives, device_id: message},
             )
+        order = await self._order(message)
         session = self._registry.session(device_id)
         if session is not None:
             session.directed = newest.generation
-            session.send(control_pb2.ConnectResponse(directive=message))
+            session.send(order)
             event("directive_sent", device=device_id, generation=newest.generation.number)
 
     def _activate(self, device_id: DeviceId, generation: Generation) -> None:

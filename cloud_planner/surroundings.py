@@ -11,8 +11,10 @@ from circinus.model.profile import ProfileTable
 from circinus.model.query import QueryId
 from circinus.v1 import control_pb2
 from cloud_planner.catalog import Catalog
+from cloud_planner.core.class_speeds import classes_of
 from cloud_planner.core.decompose import Choice, Fleet
 from cloud_planner.core.needs import Circumstances, ProfileKey, ProfilePolicy
+from cloud_planner.marks import Marks
 from cloud_planner.profiling import TableKey
 from cloud_planner.registry import Registry
 from cloud_planner.rollout import Rollout
@@ -33,6 +35,7 @@ class Surroundings:
         policy: ProfilePolicy,
         *,
         environment_s: float,
+        marks: Marks,
     ) -> None:
         self._registry = registry
         self._rollout = rollout
@@ -40,6 +43,7 @@ class Surroundings:
         self._clock = clock
         self._policy = policy
         self._environment_s = environment_s
+        self._marks = marks
 
     def fleet(
         self,
@@ -49,13 +53,21 @@ class Surroundings:
     ) -> Fleet:
         """The devices to plan with, and these pipelines, tables and choices."""
         return Fleet(
-            devices=self.devices(), pipelines=pipelines, tables=tables, absent=self._absent(), choices=choices or {}
+            devices=self.devices(),
+            pipelines=pipelines,
+            tables=tables,
+            absent=self._absent(),
+            choices=choices or {},
+            cordoned=self._marks.cordoned,
+            draining=self._marks.draining,
+            classes=classes_of(record.device for record in self._registry.records()),
         )
 
     def devices(self) -> tuple[Device, ...]:
         """The devices that can be planned with."""
         excluded = self._rollout.excluded()
-        return tuple(device for device in self._registry.alive(self._patience_s()) if device.id not in excluded)
+        alive = self._registry.alive(self._patience_s())
+        return self._marks.labelled(device for device in alive if device.id not in excluded)
 
     def core_prices_per_h(self) -> dict[DeviceId, float]:
         """What an hour of a core costs on each device."""
@@ -66,7 +78,8 @@ class Surroundings:
     ) -> Circumstances:
         """What bears on readiness now."""
         return Circumstances(
-            connected=self._registry.connected(),
+            # A device that is being emptied gets no other work, either.
+            connected=self._registry.connected() - self._marks.draining,
             unanswered=self._unanswered(),
             failures=failures,
             refusals=refusals or {},

@@ -19,7 +19,9 @@ from cloud_planner.catalog import Catalog
 from cloud_planner.core.decompose import Fleet
 from cloud_planner.core.diff import diff
 from cloud_planner.core.directives import directives
+from cloud_planner.core.drain import with_staying
 from cloud_planner.core.planning import Draft, told
+from cloud_planner.core.problem import Problem
 from cloud_planner.core.shares import shares_of
 from cloud_planner.core.what_if import change_problem, change_queries, concerns_queries
 from cloud_planner.core.what_if_devices import Kin
@@ -121,7 +123,8 @@ class Trials:
         self._catalog.select(query_id)
         record = self.record()
         if any(query.id == query_id for query in record.problem.queries):
-            task = ExplainTask(problem=record.problem, selection=record.selection, query_id=query_id)
+            problem = await self._with_freely(record.problem, query_id)
+            task = ExplainTask(problem=problem, selection=record.selection, query_id=query_id)
             return await self._loop.explain(task)
         summary = self._loop.decision.summary
         left_out = {entry.query_id: entry.reason for entry in (*summary.unplaced, *summary.pending)}
@@ -138,6 +141,19 @@ class Trials:
             "conflict": None,
         }
 
+    async def _with_freely(self, problem: Problem, query_id: QueryId) -> Problem:
+        """The problem with what a query could be served with if it had no selector."""
+        if not any(query.id == query_id and query.selector for query in problem.queries):
+            return problem
+        queries = [replace(one, selector="") if one.id == query_id else one for one in self._catalog.queries]
+        _, made = await self._loop.draft(queries, self._searching.choices())
+        free = {query.id: query.candidates for query in made.problem.queries}
+        known = tuple(
+            replace(query, freely=free.get(query_id, ())) if query.id == query_id else query
+            for query in problem.queries
+        )
+        return replace(problem, queries=known)
+
     def record(self) -> Record:
         """The last decision with its problem.
 
@@ -147,7 +163,7 @@ class Trials:
         if self._loop.solved is None:
             raise NotFound("nothing was decided since the planner was started; submit a query, or wait a moment")
         problem, result = self._loop.solved
-        return Record(problem=problem, selection=result.selection)
+        return Record(problem=with_staying(problem, result.selection), selection=result.selection)
 
 
 def _whole(summary: planner_pb2.SelectionSummary) -> Selection:

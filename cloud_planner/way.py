@@ -107,7 +107,7 @@ def devices_of(record: GenerationRecord | None) -> frozenset[DeviceId]:
 
 def is_empty(message: types_pb2.Directive) -> bool:
     """Whether a device has nothing to run under it."""
-    return not (message.replica_sets or message.routes or message.sources or message.peers)
+    return not (message.replica_sets or message.routes or message.sources or message.peers or message.dialled_by)
 
 
 def check_sizes(contents: Mapping[DeviceId, bytes]) -> None:

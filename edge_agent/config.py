@@ -7,13 +7,18 @@ import os
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from circinus.errors import InvalidInput, Violation
 from circinus.model.device import Accelerator, DeviceClass, DeviceId, Link, SiteId, Tier
+from circinus.model.label import labels_fault
+from circinus.model.pipeline import PipelineId
+from circinus.model.policy import ALLOW_ALL, Policy
 from edge_agent.feeds.access import NOTHING, Access
+from edge_agent.fingerprint.settings import FingerprintSettings
+from edge_agent.isolation.config import REFUSED_VARIABLES, USUAL, VARIABLE, IsolationConfig, SandboxKind
 
 _ID = re.compile(r"[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?")
 _ADDRESS = re.compile(r"[^\s:]+:\d{1,5}|\[[0-9a-f:]+\]:\d{1,5}")
@@ -24,6 +29,9 @@ _MAX_ACCELERATORS = 64
 _BIT_PER_MBIT = 1_000_000
 #: Of folders and cameras, each.
 _MAX_OPENED = 64
+_MAX_PIPELINES = 1_000
+_MAX_VARIABLES = 100
+_MAX_PORT = 65_535
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +42,8 @@ class AgentConfig:
     ``speed_ratio`` below 1 makes the device emulated.
     ``wheels``: a folder of wheels that environments are built from, without an index. ``ingress`` is where callers and
     subscribers dial; empty: nowhere. ``access`` is what queries may open; by default nothing.
+    ``insecure_loopback``: no identity, all connections in the clear and on this machine. ``enrol`` is where the planner
+    gives and renews certificates. ``policy`` is what the owner of the box allows. ``labels`` are the box's own ones.
     """
 
     device_id: DeviceId
@@ -54,6 +64,17 @@ class AgentConfig:
     build_environments: bool = True
     ingress: str = ""
     access: Access = NOTHING
+    isolation: IsolationConfig = USUAL
+    insecure_loopback: bool = False
+    enrol: str = ""
+    policy: Policy = ALLOW_ALL
+    labels: Mapping[str, str] = field(default_factory=dict, hash=False)
+    fingerprint: FingerprintSettings = field(default_factory=FingerprintSettings)
+
+    @property
+    def identity_dir(self) -> Path:
+        """Where the box keeps who it is."""
+        return self.state_dir / "identity"
 
 
 def load_config(path: Path) -> AgentConfig:
@@ -157,6 +178,15 @@ class _Table:
             return default
         return value
 
+    def labels(self, key: str) -> dict[str, str]:
+        value = self._take(key, {}, False)
+        if not isinstance(value, dict) or not all(isinstance(entry, str) for entry in value.values()):
+            self.wrong(key, f'is {value!r}; it must be a table of texts: [{key}] and lines such as zone = "a"')
+            return {}
+        if fault := labels_fault(value):
+            self.wrong(key, fault)
+        return dict(sorted(value.items()))
+
     def has(self, key: str) -> bool:
         return key in self._left
 
@@ -200,7 +230,7 @@ def _config(top: _Table, folder: Path) -> AgentConfig | None:
     emulation = top.table("emulation")
     speed_ratio = emulation.number("speed_ratio", 1.0, low=0.0, high=1.0, above=True)
     emulation.end()
-    links = _links(top)
+    links, unsaid = _links(top)
     accelerators = tuple(_accelerator(entry) for entry in top.tables("accelerators", _MAX_ACCELERATORS))
     wheels = top.text("wheels")
     if wheels and not (folder / wheels).is_dir():
@@ -208,6 +238,14 @@ def _config(top: _Table, folder: Path) -> AgentConfig | None:
     build_environments = top.flag("build_environments", True)
     ingress = _address(top, "ingress", "", empty=True)
     access = _access(top, folder)
+    isolation = _isolation(top.table("isolation"))
+    insecure_loopback = top.flag("insecure_loopback", False)
+    enrol = _address(top, "enrol", "", empty=True)
+    policy = _policy(top.table("policy"))
+    labels = top.labels("labels")
+    # Devices that are emulated beside others on one machine all have its speed.
+    alone = not insecure_loopback and speed_ratio == 1.0 and not accelerators
+    fingerprint = _fingerprint(top.table("fingerprint"), unsaid, calibrate=alone)
     top.end()
     if top.violations:
         return None
@@ -230,7 +268,57 @@ def _config(top: _Table, folder: Path) -> AgentConfig | None:
         build_environments=build_environments,
         ingress=ingress,
         access=access,
+        isolation=isolation,
+        insecure_loopback=insecure_loopback,
+        enrol=enrol or _next_port(planner),
+        policy=policy,
+        labels=labels,
+        fingerprint=fingerprint,
     )
+
+
+def _next_port(planner: str) -> str:
+    """The planner's second port, where it was not told another one."""
+    host, _, port = planner.rpartition(":")
+    return f"{host}:{min(int(port) + 1, _MAX_PORT)}"
+
+
+def _isolation(table: _Table) -> IsolationConfig:
+    sandbox = table.text("sandbox", SandboxKind.NONE)
+    if sandbox not in set(SandboxKind):
+        table.wrong("sandbox", f"is {sandbox!r}; it must be one of {', '.join(SandboxKind)}")
+        sandbox = SandboxKind.NONE
+    variables = table.texts("variables", _MAX_VARIABLES)
+    for name in variables:
+        if not VARIABLE.fullmatch(name) or name in REFUSED_VARIABLES:
+            table.wrong("variables", f"has {name!r}, which operators can't be given")
+    isolation = IsolationConfig(
+        sandbox=SandboxKind(sandbox),
+        tasks=table.integer("tasks", USUAL.tasks, low=16, high=1_000_000),
+        variables=variables,
+        system_calls=table.flag("system_calls", True),
+    )
+    table.end()
+    return isolation
+
+
+def _policy(table: _Table) -> Policy:
+    policy = Policy(
+        allowed_pipelines=_pipelines(table, "allowed_pipelines"),
+        max_cores=table.number("max_cores", 0.0, low=0.0, high=4096.0),
+        max_memory_bytes=table.integer("max_memory_bytes", 0, low=0, high=2**50),
+        data_stays=_pipelines(table, "data_stays"),
+    )
+    table.end()
+    return policy
+
+
+def _pipelines(table: _Table, key: str) -> tuple[PipelineId, ...]:
+    names = table.texts(key, _MAX_PIPELINES)
+    for name in names:
+        if not _ID.fullmatch(name):
+            table.wrong(key, f"has {name!r}, which is no pipeline's id")
+    return tuple(PipelineId(name) for name in names)
 
 
 def _access(top: _Table, folder: Path) -> Access:
@@ -260,12 +348,35 @@ def _address(top: _Table, key: str, default: str, *, empty: bool = False) -> str
     return address
 
 
-def _links(top: _Table) -> tuple[Link, ...]:
+def _fingerprint(table: _Table, unsaid: Mapping[str, frozenset[DeviceId]], *, calibrate: bool) -> FingerprintSettings:
+    measures = table.flag("measure_links", True)
+    settings = FingerprintSettings(
+        period_s=60.0 * table.number("period_min", 5.0, low=0.0, high=1440.0, above=True),
+        calibrate=table.flag("calibrate", calibrate),
+        speed_score=table.number("speed_score", 1.0, low=1e-3, high=1e3) if table.has("speed_score") else None,
+        cpu_model=table.text("cpu_model"),
+        accelerators=table.flag("accelerators", True),
+        slots=table.integer("accelerator_slots", 1, low=1, high=1024),
+        plug_ins=table.flag("plug_ins", True),
+        rtt_of=unsaid["rtt_ms"] if measures else frozenset(),
+        bandwidth_of=unsaid["bandwidth_mbit_per_s"] if measures else frozenset(),
+        burst_s=3600.0 * table.number("burst_hours", 6.0, low=1.0, high=8760.0),
+        burst_bytes=1024 * table.integer("burst_kib", 1024, low=0, high=16 * 1024),
+    )
+    table.end()
+    return settings
+
+
+def _links(top: _Table) -> tuple[tuple[Link, ...], dict[str, frozenset[DeviceId]]]:
+    """The links, and for each key of a link the peers of which nothing is said there, so that it is measured."""
     links: list[Link] = []
+    keys = ("rtt_ms", "bandwidth_mbit_per_s")
+    unsaid: dict[str, set[DeviceId]] = {key: set() for key in keys}
     for entry in top.tables("links", _MAX_LINKS):
         peer = entry.text("peer", required=True, pattern=_ID)
         if any(link.peer == peer for link in links):
             entry.wrong("peer", f"is {peer!r}, which another link names too; one link for each peer")
+        silent = [key for key in keys if not entry.has(key)]
         bandwidth_mbit_per_s = entry.number("bandwidth_mbit_per_s", 0.0, low=0.0, high=1e7)
         links.append(
             Link(
@@ -277,7 +388,10 @@ def _links(top: _Table) -> tuple[Link, ...]:
             )
         )
         entry.end()
-    return tuple(links)
+        if not links[-1].emulated:
+            for key in silent:
+                unsaid[key].add(links[-1].peer)
+    return tuple(links), {key: frozenset(peers) for key, peers in unsaid.items()}
 
 
 def _accelerator(entry: _Table) -> Accelerator:

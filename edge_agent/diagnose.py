@@ -22,18 +22,19 @@ from tempfile import TemporaryFile
 
 import circinus
 from circinus.model.diagnosis import Diagnosis, failed, warned, well
+from edge_agent import diagnose_identity
 from edge_agent.cgroups import detect
 from edge_agent.config import AgentConfig
 from edge_agent.fingerprint.cgroup import read_limits
 from edge_agent.fingerprint.memory import read_memory_bytes
 from edge_agent.fingerprint.nvidia import TRACES, find_nvidia
+from edge_agent.isolation.facts import SANDBOX_CURE, facts_here, in_force, sandbox_fault, weaknesses
 
 _MIB = 2**20
 _LEAST_DISK_BYTES = 64 * _MIB
 _WISHED_DISK_BYTES = 1024 * _MIB
 _WISHED_MEMORY_BYTES = 512 * _MIB
 _WISHED_FILES = 1024
-_DIAL_TIMEOUT_S = 3.0
 _S_PER_DAY = 86_400.0
 #: What every agent imports.
 _MODULES = ("grpc", "google.protobuf", "psutil", "pynvml", "aiosqlite")
@@ -49,9 +50,11 @@ def diagnose(config: AgentConfig) -> list[Diagnosis]:
         lambda: state(config.state_dir),
         lambda: directives(config.state_dir, runs=runs),
         lambda: agent(runs),
-        lambda: planner(config.planner),
+        lambda: diagnose_identity.identity(config, datetime.now(UTC)),
+        lambda: diagnose_identity.connection(config, datetime.now(UTC)),
         lambda: ports(config, runs=runs),
         lambda: processes(),
+        lambda: isolation(config, runs=runs),
         lambda: memory(config),
         lambda: accelerators(config),
         lambda: environments(config),
@@ -165,34 +168,6 @@ def agent(runs: bool) -> Iterator[Diagnosis]:
     yield well("agent", "one runs with this configuration" if runs else "none runs with this configuration")
 
 
-def planner(address: str, timeout_s: float = _DIAL_TIMEOUT_S) -> Iterator[Diagnosis]:
-    """The planner's name, and whether anything answers there."""
-    host, _, port = address.rpartition(":")
-    try:
-        socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_STREAM)
-    except (OSError, ValueError) as error:
-        yield failed("planner", f"{host} has no address: {error}", "check the name in `planner`, and the box's DNS")
-        return
-    began_s = time.monotonic()
-    try:
-        with socket.create_connection((host.strip("[]"), int(port)), timeout=timeout_s):
-            took_ms = (time.monotonic() - began_s) * 1000.0
-    except TimeoutError:
-        said, cure = (
-            f"nothing answers at {address} within {timeout_s:g} s",
-            "let the firewall pass it, or check the port",
-        )
-        yield failed("planner", said, cure)
-    except OSError as error:
-        yield failed(
-            "planner",
-            f"{address} refuses: {error.strerror or error}",
-            f"start it: cloud-planner run --listen {address}",
-        )
-    else:
-        yield well("planner", f"{address} answers, {took_ms:.1f} ms")
-
-
 def ports(config: AgentConfig, *, runs: bool) -> Iterator[Diagnosis]:
     """The ports that the agent listens on. While one runs here, it has them."""
     for key, address in (("data_listen", config.data_listen), ("ingress", config.ingress)):
@@ -227,6 +202,21 @@ def processes() -> Iterator[Diagnosis]:
     files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if files != resource.RLIM_INFINITY and files < _WISHED_FILES:
         yield warned("limits", f"only {files} files may be open", "ulimit -n 4096, or LimitNOFILE=4096 in the unit")
+
+
+def isolation(config: AgentConfig, *, runs: bool) -> Iterator[Diagnosis]:
+    """What holds operators to their own: as the agent that runs here has it, or as one started here would."""
+    facts = in_force(config.state_dir) if runs else None
+    if facts is None:
+        facts = facts_here(config.isolation, config.state_dir, config.access.folders)
+    weak = dict(weaknesses(facts))
+    for about, said in facts.items():
+        if about in weak:
+            yield warned("isolation", f"{about}: {said}", weak[about])
+    strong = [f"{about} {said}" for about, said in facts.items() if about not in weak]
+    yield well("isolation", ", ".join(strong) or "none")
+    if fault := sandbox_fault(config.isolation):
+        yield failed("isolation", f'sandbox = "bwrap", but {fault}', SANDBOX_CURE)
 
 
 def memory(config: AgentConfig) -> Iterator[Diagnosis]:

@@ -2,8 +2,8 @@
 
 If the agent's own interpreter has all that is required, that is the environment. Else a virtual environment
 is built from an index, or from an offline folder of wheels. An operator's process also needs ``circinus``,
-``edge_agent`` and protobuf: those come from the agent's own installation, at the end of the environment's path, so
-that whatever the bundle asks for goes first.
+``edge_agent``, protobuf and pynvml: those come from the agent's own installation, at the end of the environment's path,
+so that whatever the bundle asks for goes first.
 
     STATE/environments.json      what is known of each environment
     STATE/environments/HEX/      a virtual environment; whole only if it has the file .complete
@@ -48,6 +48,8 @@ _PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9+._-]{0,99}")
 _CHECK_TIMEOUT_S = 60.0
 _VENV_TIMEOUT_S = 180.0
 _INSTALL_TIMEOUT_S = 1_800.0
+#: Environments that are looked at side by side at a start: serving waits for it.
+_LOOKED_AT_ONCE = 4
 _PTH_NAME = "zz_circinus.pth"
 
 
@@ -98,9 +100,14 @@ class Environments:
             # They are asked for again by whoever needs them.
             warning("environments_unreadable", reason=error)
             return
-        for digest, spec in specs.items():
-            # Nothing is installed at a start: what isn't whole is reported and made when it is asked for.
-            self._known[digest] = await self._look(digest, spec, build=False)
+        # Nothing is installed at a start: what isn't whole is reported and made when it is asked for.
+        at_once = asyncio.Semaphore(_LOOKED_AT_ONCE)
+
+        async def look(digest: Digest, spec: EnvironmentSpec) -> None:
+            async with at_once:
+                self._known[digest] = await self._look(digest, spec, build=False)
+
+        await asyncio.gather(*(look(digest, spec) for digest, spec in specs.items()))
 
     async def prepare(self, digest: Digest, bundle_digest: Digest) -> Environment:
         """Makes an environment ready, if that is possible here; built at most once.
@@ -119,7 +126,11 @@ class Environments:
         known = await self._look(digest, spec, build=self._build)
         if digest in self._known or len(self._known) < _MAX_ENVIRONMENTS:
             self._known[digest] = known
-            await asyncio.to_thread(self._save)
+            try:
+                await asyncio.to_thread(self._save)
+            except OSError as error:
+                # It is as ready as before; only a restart has to look again.
+                warning("environments_not_noted", reason=error)
         event("environment_known", digest=digest, ready=known.environment.ready, reason=known.environment.reason)
         return known.environment
 
@@ -183,7 +194,7 @@ class Environments:
         return ""
 
     def _add_runtime(self, folder: Path) -> None:
-        """Puts this installation's circinus, edge_agent and protobuf at the end of an environment's path.
+        """Puts this installation's circinus, edge_agent, protobuf and pynvml at the end of an environment's path.
 
         Links to these packages alone, not to the folder that they are in: whatever else is installed beside the
         agent must not leak into the bundle's environment.
@@ -196,12 +207,16 @@ class Environments:
             "google/protobuf": protobuf,
             # protobuf's compiled half.
             "google/_upb": protobuf.parent / "_upb",
+            # What a profile asks for an operator's accelerator memory with.
+            "pynvml.py": Path(nvml.origin)
+            if (nvml := importlib.util.find_spec("pynvml")) and nvml.origin
+            else runtime / "none",
         }
         for name, target in packages.items():
             link = runtime / name
             link.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             link.unlink(missing_ok=True)
-            if target.is_dir():
+            if target.exists():
                 link.symlink_to(target.resolve())
         site = next((folder / "lib").glob("python*/site-packages"))
         (site / _PTH_NAME).write_text(f"{runtime}\n", encoding="utf-8")

@@ -6,7 +6,7 @@ Runs in the bundle's environment, so it imports protobuf and the standard librar
 from __future__ import annotations
 
 import contextlib
-import ctypes
+import errno
 import importlib
 import os
 import signal
@@ -20,12 +20,13 @@ from typing import IO, Any
 from circinus.operator import KnobValue
 from circinus.v1 import types_pb2, worker_pb2
 from edge_agent.framing import read_frame, write_frame
+from edge_agent.isolation.orders import obey
 from edge_agent.local_payloads import Incoming, Outgoing
 from edge_agent.memory_files import FileSocket
 
-_PR_SET_PDEATHSIG = 1
 #: Longest text about an error that goes to the agent.
 MAX_ERROR_CHARS = 500
+_NO_NETWORK = "; no network here: an operator has it only if pipeline.yaml says network: true"
 
 
 class AgentLink:
@@ -67,7 +68,11 @@ def run_process(serve: Callable[[worker_pb2.WorkerConfig, AgentLink], None]) -> 
 
     Returns the exit code. A failure to start is told to the agent, in a word, and to standard error, in full.
     """
-    die_with_parent()
+    try:
+        obey()
+    except (OSError, ValueError) as error:
+        print(f"the process can't be isolated: {error}", file=sys.stderr)
+        return 1
     # Ctrl-C in the agent's terminal is the agent's business: it tells its processes to stop.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     config = worker_pb2.WorkerConfig.FromString(Path(sys.argv[1]).read_bytes())
@@ -91,11 +96,6 @@ def run_process(serve: Callable[[worker_pb2.WorkerConfig, AgentLink], None]) -> 
 def _file_socket(inherited: int) -> FileSocket:
     os.set_inheritable(inherited, False)  # not for what the operator starts
     return FileSocket(socket.socket(fileno=inherited))
-
-
-def die_with_parent() -> None:
-    """Has the kernel kill this process when the agent's is gone, however it went."""
-    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
 
 def load(entry_point: str) -> Any:
@@ -145,8 +145,26 @@ def describe(error: BaseException) -> str:
     """An error in one line: its type, its text and where in the bundle it was raised."""
     frames = traceback.extract_tb(error.__traceback__)
     where = f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
+    where = (_NO_NETWORK if _lacks_network(error) else "") + where
     text = f"{type(error).__name__}: {error}"
     return text[: MAX_ERROR_CHARS - len(where)] + where
+
+
+def _lacks_network(error: BaseException | None) -> bool:
+    """Whether an error may come of it that this process may open no socket to elsewhere, and it may not."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        if isinstance(error, OSError) and error.errno == errno.EPERM:
+            try:
+                socket.socket(socket.AF_INET, socket.SOCK_DGRAM).close()
+            except PermissionError:
+                return True
+            except OSError:
+                return False
+            return False
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def private_output() -> IO[bytes]:

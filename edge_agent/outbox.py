@@ -1,67 +1,97 @@
-"""Telemetry that waits for the planner: a bounded queue on disk.
+"""What waits for the planner: telemetry, episodes of stand-bys and results, in a bounded queue on disk.
 
 Each message has a number that rises for ever, restarts included, by which the planner drops repeats; so sending
-twice is harmless and losing is not: a message is deleted only when the link has outlived its sending. When the
-planner is away for long the oldest go first, and they are counted. The file is not synchronised at every write
-(a window lost with the power is no harm), so at each start the numbers jump ahead of any that may have been lost.
+twice is harmless and losing is not: a message is deleted only when the planner has acknowledged it. When the planner is
+away for long the oldest telemetry goes first, and the planner is told which (TelemetryGap). Results, episodes and gaps
+never go. The rules are in outbox_queue.py; here they run in a thread of their own.
 """
 
 from __future__ import annotations
 
-import contextlib
-import sqlite3
-from collections.abc import Sequence
+import asyncio
+import time
+from collections.abc import Callable, Collection, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import ParamSpec, Self, TypeVar
 
-import aiosqlite
-
-from circinus.events import warning
+from circinus.clock import Clock, SystemClock
 from circinus.v1 import control_pb2, types_pb2
+from edge_agent.disk_guard import DiskGuard
+from edge_agent.outbox_file import Kind
+from edge_agent.outbox_queue import Limits, OutboxQueue, telemetry_of
 
-_SCHEMA = (
-    "CREATE TABLE IF NOT EXISTS telemetry (sequence INTEGER PRIMARY KEY AUTOINCREMENT, body BLOB NOT NULL) STRICT;"
-)
-#: At two seconds a window: five and a half hours.
-_MAX_MESSAGES = 10_000
 _MAX_MESSAGE_BYTES = 1024 * 1024
-_JUMP = 1_000
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class Outbox:
-    """Telemetry of one device, oldest first. Use as ``async with Outbox(path) as outbox``."""
+    """The outbox of one device. Use as ``async with Outbox(path) as outbox``. It raises nothing for the disk's faults.
 
-    def __init__(self, path: Path, *, max_messages: int = _MAX_MESSAGES) -> None:
-        self._path = path
-        self._max_messages = max_messages
-        self._connection: aiosqlite.Connection | None = None
-        #: Messages that were never sent, since the queue was full.
-        self.dropped = 0
+    ``ran_s``: how long the device has run, by a clock that never jumps and counts suspension; ``boot`` names its start.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        limits: Limits | None = None,
+        guard: DiskGuard | None = None,
+        clock: Clock | None = None,
+        ran_s: Callable[[], float] | None = None,
+        boot: str = "",
+    ) -> None:
+        self._now = (clock or SystemClock()).now
+        self._ran_s = ran_s or device_ran_s
+        self._queue = OutboxQueue(
+            path,
+            limits=limits or Limits(),
+            guard=guard or DiskGuard(path.parent),
+            now_s=lambda: self._now().timestamp(),
+            ran_s=self._ran_s,
+            boot=boot or boot_id(),
+        )
+        self._thread: ThreadPoolExecutor | None = None
 
     async def __aenter__(self) -> Self:
-        try:
-            self._connection = await _open(self._path)
-        except sqlite3.DatabaseError as error:
-            # Telemetry isn't worth keeping an agent from its work.
-            warning("outbox_unreadable", path=self._path, reason=error)
-            for suffix in ("", "-wal", "-shm"):
-                Path(f"{self._path}{suffix}").unlink(missing_ok=True)  # noqa: ASYNC240 - once, at a start
-            self._connection = await _open(self._path)
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="outbox")
+        await self._call(self._queue.open)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._connection is not None:
-            await self._connection.close()
-            self._connection = None
+        try:
+            await self._call(self._queue.close)
+        finally:
+            if self._thread is not None:
+                self._thread.shutdown(wait=False)
+                self._thread = None
+
+    async def _call(self, function: Callable[P, T], *arguments: P.args, **_: P.kwargs) -> T:
+        if self._thread is None:
+            raise RuntimeError("the outbox is not open")
+        # One thread: calls that were given up by their callers end before the next begins.
+        return await asyncio.get_running_loop().run_in_executor(self._thread, function, *arguments)
 
     @property
-    def _database(self) -> aiosqlite.Connection:
-        if self._connection is None:
-            raise RuntimeError("the outbox is not open")
-        return self._connection
+    def dropped(self) -> int:
+        """Messages of telemetry that were let go, since there was no room."""
+        return self._queue.dropped
+
+    @property
+    def opened(self) -> int:
+        """How often a file was opened; with each one messages with lower numbers may have come."""
+        return self._queue.opened
+
+    @property
+    def troubles(self) -> tuple[str, ...]:
+        """What is wrong with it."""
+        full = f"outbox: {self._queue.refused} results had no room and were refused" if self._queue.refused else ""
+        return tuple(filter(None, (self._queue.trouble, self._queue.damage, full)))
 
     async def put(
         self,
@@ -70,39 +100,63 @@ class Outbox:
         episodes: Sequence[control_pb2.StandByEpisode] = (),
     ) -> None:
         """Adds windows and episodes, in as many messages as their size asks for."""
-        messages = split(queries, operators)
+        bodies = [(Kind.TELEMETRY, self._stamped(message)) for message in split(queries, operators)]
         if episodes:
-            messages.append(control_pb2.Telemetry(stand_bys=episodes))
-        for message in messages:
-            await self._database.execute("INSERT INTO telemetry (body) VALUES (?)", (message.SerializeToString(),))
-        cursor = await self._database.execute(
-            "DELETE FROM telemetry WHERE sequence IN (SELECT sequence FROM telemetry ORDER BY sequence "
-            "LIMIT max(0, (SELECT count(*) FROM telemetry) - ?))",
-            (self._max_messages,),
-        )
-        await self._database.commit()
-        if cursor.rowcount > 0:
-            self.dropped += cursor.rowcount
-            warning("telemetry_dropped", messages=cursor.rowcount, total=self.dropped, limit=self._max_messages)
+            bodies.append((Kind.KEPT, self._stamped(control_pb2.Telemetry(stand_bys=episodes))))
+        if bodies:
+            await self._call(self._queue.put, bodies)
+
+    def _stamped(self, message: control_pb2.Telemetry) -> bytes:
+        message.made_at.FromDatetime(self._now())
+        return message.SerializeToString()
+
+    async def rest(self) -> None:
+        """There is nothing to count now."""
+        if self._queue.restless:
+            await self._call(self._queue.rest)
+
+    async def promise(self, message: control_pb2.ConnectRequest) -> bool:
+        """Adds something that must get there. False: there is no room for it, and it is not kept."""
+        return await self._call(self._queue.put, [(Kind.PROMISE, message.SerializeToString())])
 
     async def peek(self, after: int, limit: int = 64) -> list[control_pb2.Telemetry]:
-        """The next messages with numbers above ``after``."""
-        rows = await self._database.execute_fetchall(
-            "SELECT sequence, body FROM telemetry WHERE sequence > ? ORDER BY sequence LIMIT ?", (after, limit)
-        )
-        messages: list[control_pb2.Telemetry] = []
-        for sequence, body in rows:
-            message = control_pb2.Telemetry()
-            with contextlib.suppress(Exception):  # a damaged row becomes an empty message: the number is used up
-                message.ParseFromString(body)
-            message.sequence = sequence
+        """The next messages of telemetry with numbers above ``after``."""
+        rows = await self._call(self._queue.peek, after, limit)
+        return [telemetry_of(row, self._ran_s()) for row in rows]
+
+    async def promised(self, after: int, limit: int = 16) -> list[control_pb2.ConnectRequest]:
+        """The next of what else must get there with numbers above ``after``."""
+        messages: list[control_pb2.ConnectRequest] = []
+        if not self._queue.owes_promises:
+            return messages
+        for row in await self._call(self._queue.promised, after, limit):
+            message = control_pb2.ConnectRequest.FromString(row.body)
+            message.outbox_sequence = row.sequence
             messages.append(message)
         return messages
 
-    async def forget(self, up_to: int) -> None:
-        """Deletes messages up to this number."""
-        await self._database.execute("DELETE FROM telemetry WHERE sequence <= ?", (up_to,))
-        await self._database.commit()
+    async def tell_gaps(self) -> None:
+        """Adds a message that names what telemetry was lost, if any was since the last one."""
+        if self._queue.owes_gaps:
+            await self._call(self._queue.tell_gaps)
+
+    async def forget(self, sequences: Collection[int]) -> None:
+        """Deletes messages that have arrived."""
+        if sequences:
+            await self._call(self._queue.forget, sequences)
+
+
+def device_ran_s() -> float:
+    """How long this device has run, suspension included; the same for all its processes."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
+
+
+def boot_id() -> str:
+    """The name of this start of the device; empty: nobody can tell, and ages do not outlive the agent."""
+    try:
+        return _BOOT_ID.read_text().strip()
+    except OSError:
+        return f"unknown-{time.time_ns()}"
 
 
 def split(
@@ -122,22 +176,3 @@ def split(
             messages[-1].operators.append(window)
         used_bytes += size_bytes + 8
     return messages
-
-
-async def _open(path: Path) -> aiosqlite.Connection:
-    connection = await aiosqlite.connect(path)
-    try:
-        await connection.execute("PRAGMA journal_mode=WAL")
-        await connection.execute("PRAGMA synchronous=NORMAL")
-        await connection.executescript(_SCHEMA)
-        # Numbers that were given out but lost with the last unsynchronised write are never given out again.
-        await connection.execute(
-            "INSERT INTO sqlite_sequence (name, seq) SELECT 'telemetry', 0 "
-            "WHERE NOT EXISTS (SELECT 1 FROM sqlite_sequence WHERE name = 'telemetry')"
-        )
-        await connection.execute("UPDATE sqlite_sequence SET seq = seq + ? WHERE name = 'telemetry'", (_JUMP,))
-        await connection.commit()
-    except BaseException:
-        await connection.close()
-        raise
-    return connection

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import signal
 from asyncio.subprocess import Process
 from collections.abc import Sequence
 
@@ -13,8 +12,8 @@ from google.protobuf.message import DecodeError
 
 from circinus.errors import NotRunnable, TimedOut
 from circinus.v1 import worker_pb2
-from edge_agent.cgroups import Group
 from edge_agent.framing import header_of, receive_frame
+from edge_agent.isolation.enclosed import Enclosed
 from edge_agent.memory_files import FileSocket, close_files
 
 _LAST_WORDS_BYTES = 4096
@@ -77,11 +76,13 @@ class LastWords:
 class ServingProcess:
     """A started process. One request at a time; ``gone`` is done when the process has ended."""
 
-    def __init__(self, process: Process, last_words: LastWords, files: FileSocket | None = None) -> None:
+    def __init__(
+        self, process: Process, last_words: LastWords, enclosed: Enclosed, files: FileSocket | None = None
+    ) -> None:
         self.pid = process.pid
         self.gone: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.memory_bytes = 0
-        self.group: Group | None = None
+        self.enclosed = enclosed
         self._process = process
         self._last_words = last_words
         self._files = files
@@ -155,14 +156,15 @@ class ServingProcess:
         """The end of what it printed."""
         return self._last_words.text()
 
+    @property
+    def cause(self) -> str:
+        """Why it was killed, as far as it was for one of its limits; empty: it was not."""
+        return self.enclosed.cause
+
     def kill(self) -> None:
         """Ends the process and its children at once."""
         if not self.gone.done():  # afterwards the number may be somebody else's
-            self._kill_group()
-
-    def _kill_group(self) -> None:
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self.pid, signal.SIGKILL)
+            self.enclosed.kill()
 
     async def stop(self, grace_s: float) -> None:
         """Asks the process to end, kills it after so many seconds, and lets go of all that it had."""
@@ -182,8 +184,7 @@ class ServingProcess:
                 if self._files is not None:
                     self._files.close()
                 self._last_words.close()
-                if self.group is not None:
-                    self.group.remove()
+                self.enclosed.release()
 
     async def _until_reaped(self) -> None:
         """A killed process ends at once, so this short wait is seen through even by a caller that is cancelled."""
@@ -235,12 +236,12 @@ class ServingProcess:
         try:
             return worker_pb2.WorkerReply.FromString(await receive_frame(self._reader))
         except (EOFError, OSError) as error:
-            raise ProcessDied(f"the process ended: {self.last_words()}") from error
+            raise ProcessDied(self.cause or f"the process ended: {self.last_words()}") from error
         except (ValueError, DecodeError) as error:
             raise ProcessDied(f"the process broke the protocol: {error}") from error
 
     async def _watch(self) -> None:
         await self._process.wait()
-        self._kill_group()  # children that it left behind
+        self.enclosed.ended()
         if not self.gone.done():
             self.gone.set_result(None)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 from asyncio.subprocess import Process
 from collections.abc import Callable
 from pathlib import Path
@@ -12,33 +11,26 @@ from pathlib import Path
 from circinus.channel import MAX_MESSAGE_BYTES
 from circinus.errors import Internal, NotRunnable, TimedOut, TooLarge
 from circinus.v1 import control_pb2
-from edge_agent.child import end_group
 from edge_agent.framing import header_of, receive_frame
+from edge_agent.isolation.enclosed import Enclosed
+from edge_agent.isolation.isolation import Isolation, Traits
+from edge_agent.isolation.variables import variables
 from edge_agent.profile_config import ProfileConfig
 from edge_agent.profile_watch import noted
 
 _LAST_WORDS_BYTES = 4_096
 #: How long an idle process may take to close its operators.
 _CLOSE_S = 1.0
-#: What a process of a bundle's code gets of the agent's environment variables: nothing secret is among them.
-_PASSED_VARIABLES = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "TESSDATA_PREFIX")
-_THREAD_VARIABLES = (
-    "OMP_NUM_THREADS",
-    "OMP_THREAD_LIMIT",
-    "OPENBLAS_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "NUMEXPR_NUM_THREADS",
-    "VECLIB_MAXIMUM_THREADS",
-)
 
 
 class ProfileChild:
     """One profile process, for one request after the other. Whoever starts it ends it."""
 
-    def __init__(self, process: Process, config: ProfileConfig, silence_s: float) -> None:
+    def __init__(self, process: Process, enclosed: Enclosed, config: ProfileConfig, silence_s: float) -> None:
         if process.stdin is None or process.stdout is None or process.stderr is None:
             raise Internal("the profile process was started without pipes")
         self._process = process
+        self._enclosed = enclosed
         self._stdin, self._stdout = process.stdin, process.stdout
         self._words = asyncio.create_task(_last_words(process.stderr))
         self._config = config
@@ -48,7 +40,15 @@ class ProfileChild:
 
     @classmethod
     async def start(
-        cls, *, python: Path, folder: Path, name: str, silence_s: float, config: ProfileConfig
+        cls,
+        *,
+        python: Path,
+        folder: Path,
+        name: str,
+        silence_s: float,
+        config: ProfileConfig,
+        isolation: Isolation,
+        traits: Traits,
     ) -> ProfileChild:
         """A process that works in ``folder``; ``silence_s``: how long it may say nothing while it is at a request.
 
@@ -58,18 +58,21 @@ class ProfileChild:
         path = folder / f"{name}.json"
         config.write(path)
         try:
-            process = await asyncio.create_subprocess_exec(
-                *(str(python), "-P", "-m", "edge_agent.profile_process", str(path)),
+            process, enclosed = await isolation.start(
+                python,
+                "edge_agent.profile_process",
+                path,
+                traits,
+                bundle=config.bundle,
+                folder=folder,
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.PIPE,
-                env=child_variables(),
-                cwd=folder,
-                start_new_session=True,
+                reads=(config.samples,),
             )
         except OSError as error:
             raise NotRunnable(f"the profile process can't be started with {python}: {error}") from error
-        return cls(process, config, silence_s)
+        return cls(process, enclosed, config, silence_s)
 
     @property
     def usable(self) -> bool:
@@ -109,7 +112,11 @@ class ProfileChild:
                     async with asyncio.timeout(_CLOSE_S):
                         await self._process.wait()
         finally:
-            await end_group(self._process)
+            if self._process.returncode is None:  # afterwards the number may be somebody else's
+                self._enclosed.kill()
+            # Shielded: a cancel must not leave a zombie.
+            await asyncio.shield(self._process.wait())
+            self._enclosed.release()
         self._words.cancel()
         await asyncio.wait((self._words,))
 
@@ -141,10 +148,10 @@ class ProfileChild:
             words = await self._words
             await self._process.wait()
             at = noted(self._config.note)
-            raise NotRunnable(
-                f"{at + ': ' if at else ''}the profile process died (exit code {self._process.returncode}): "
-                f"{words or 'no words'}"
-            ) from None
+            why = self._enclosed.cause or (
+                f"the profile process died (exit code {self._process.returncode}): {words or 'no words'}"
+            )
+            raise NotRunnable(f"{at + ': ' if at else ''}{why}") from None
         except TimeoutError:
             raise TimedOut(f"the profile process said nothing for {self._silence_s:g} s and was killed") from None
         except ValueError as error:
@@ -174,10 +181,4 @@ def _decoded(frame: bytes) -> control_pb2.ConnectRequest:
 
 def child_variables() -> dict[str, str]:
     """The environment variables of a process that runs a bundle's code to measure it: one thread, nothing secret."""
-    variables = {name: os.environ[name] for name in _PASSED_VARIABLES if name in os.environ}
-    return {
-        **variables,
-        **dict.fromkeys(_THREAD_VARIABLES, "1"),
-        "PYTHONDONTWRITEBYTECODE": "1",
-        "PYTHONUNBUFFERED": "1",
-    }
+    return variables(threads=1)

@@ -10,6 +10,8 @@ from circinus.model.pipeline import SOURCE, OperatorId, configuration_key, knobs
 from circinus.operator import KnobValue
 from circinus.v1 import types_pb2
 
+_CPU_PROVIDERS = ("CPUExecutionProvider",)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
@@ -22,6 +24,11 @@ class Step:
     hang_ms: float
     fan_out: str = ""
     each: bool = False
+    accelerated: bool = False
+
+    def providers(self, there: tuple[str, ...]) -> tuple[str, ...]:
+        """Of the providers that there are those that it is served with: without a variant for accelerators the CPU."""
+        return there if self.accelerated else _CPU_PROVIDERS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +56,7 @@ def read_pipeline(bundle: Path) -> ProfiledPipeline:
             hang_ms=float(entry.get("hang_ms", 30_000.0)),
             fan_out=str(entry.get("fan_out", "")),
             each=bool(entry.get("each", False)),
+            accelerated=bool(entry.get("accelerators")),
         )
         for entry in document["operators"]
     ]

@@ -16,8 +16,9 @@ from pathlib import Path
 from circinus.model.pipeline import SOURCE, OperatorId, configuration_key, knobs_of
 from circinus.operator import KnobValue, OperatorContext
 from circinus.payload import decode_inputs, encode
-from edge_agent.fingerprint.nvidia import accelerator_memory_of
-from edge_agent.harness import describe, die_with_parent, load, resident_bytes
+from edge_agent.fingerprint.nvidia import accelerator_memory_of, accelerator_used_bytes
+from edge_agent.harness import describe, load, resident_bytes
+from edge_agent.isolation.kernel import die_with_parent
 from edge_agent.profile_inputs import ProfiledPipeline, Step
 from edge_agent.profile_watch import Watch, hangs_text
 
@@ -135,7 +136,10 @@ def _serve_once(
     status = 1
     try:
         die_with_parent()
+        providers = step.providers(providers)
         context = OperatorContext(operator_id=step.id, threads=1, providers=providers)
+        accelerated = providers != _CPU_PROVIDERS
+        before_bytes = accelerator_used_bytes() if accelerated else 0
         operator = load(step.entry_point)(dict(knobs), context)
         watch = Watch(None, lambda reason: os._exit(_HANGS))
         outputs = []
@@ -143,7 +147,7 @@ def _serve_once(
             with watch.over(step.id, step.hang_ms):
                 outputs.append(encode(operator.process(decode_inputs(one))))
         # Asked while the operator still holds what it took.
-        held_bytes = 0 if providers == _CPU_PROVIDERS else accelerator_memory_of(os.getpid())
+        held_bytes = _held_bytes(before_bytes) if accelerated else 0
         with os.fdopen(writing, "wb") as pipe:
             pipe.write(_HEADER.pack(peak_resident_bytes(), held_bytes))
             for output in outputs:
@@ -155,6 +159,11 @@ def _serve_once(
     finally:
         sys.stderr.flush()
         os._exit(status)
+
+
+def _held_bytes(before_bytes: int) -> int:
+    """Accelerator memory of this process; in a container, where drivers know it by another number, what came since."""
+    return accelerator_memory_of(os.getpid()) or max(0, accelerator_used_bytes() - before_bytes)
 
 
 def peak_resident_bytes() -> int:

@@ -19,7 +19,8 @@ from typing import IO
 
 from circinus.v1 import control_pb2
 from edge_agent.framing import header_of
-from edge_agent.harness import describe, die_with_parent, private_output
+from edge_agent.harness import describe, private_output
+from edge_agent.isolation.orders import obey
 from edge_agent.profile_config import ProfileConfig
 from edge_agent.profile_watch import Watch
 from edge_agent.profile_work import MemoryWork, SampleWork, report
@@ -68,7 +69,11 @@ def _private_input() -> IO[bytes]:
 
 def main() -> int:
     """Works off what comes, for the bundle and the content that the command line's file names."""
-    die_with_parent()
+    try:
+        obey()
+    except (OSError, ValueError) as error:
+        print(f"the process can't be isolated: {error}", file=sys.stderr)
+        return 1
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # Serving comes first.
     os.nice(_NICE)

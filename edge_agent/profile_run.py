@@ -294,7 +294,7 @@ class PipelineRun:
     def _operator(self, step: Step, setting: str, knobs: Mapping[str, KnobValue]) -> Operator:
         place = (step.id, setting)
         if place not in self._operators:
-            context = OperatorContext(operator_id=step.id, threads=1, providers=self._providers)
+            context = OperatorContext(operator_id=step.id, threads=1, providers=step.providers(self._providers))
             try:
                 self._operators[place] = load(step.entry_point)(dict(knobs), context)
             except Exception as error:

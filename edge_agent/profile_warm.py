@@ -20,6 +20,8 @@ from circinus.clock import Clock
 from circinus.errors import InvalidInput
 from circinus.events import event
 from circinus.model.device import Digest
+from edge_agent.isolation.declared import needs_network
+from edge_agent.isolation.isolation import OOM_PROFILE, Isolation, Traits
 from edge_agent.profile_child import ProfileChild
 from edge_agent.profile_config import ProfileConfig
 from edge_agent.profile_inputs import ProfiledPipeline, read_pipeline
@@ -29,6 +31,9 @@ from edge_agent.tasks import TaskSet
 #: Beside the longest time that an operator may take: starting Python and loading models.
 _START_S = 120.0
 _LOOK_PERIOD_S = 1.0
+#: As a profile process makes itself; see there.
+_NICE = 5
+_CPU_PROVIDERS = ("CPUExecutionProvider",)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +68,10 @@ class Pool:
         folder: Path,
         pipeline: ProfiledPipeline,
         config: ProfileConfig,
+        isolation: Isolation,
     ) -> None:
+        self._isolation = isolation
+        self._traits = profile_traits(config)
         self.key = key
         self.pipeline_id = pipeline_id
         self.python = python
@@ -72,6 +80,7 @@ class Pool:
         self.idle_since_s = 0.0
         self._folder = folder
         self._config = config
+        self.providers = config.providers
         self._silence_s = patience_s(max((step.hang_ms for step in pipeline.steps), default=0.0)) + _START_S
         self._children: dict[str, ProfileChild] = {}
 
@@ -98,7 +107,13 @@ class Pool:
                 await child.end()
             config = replace(self._config, memory=memory, note=self._folder / f"{name}.doing")
             child = self._children[name] = await ProfileChild.start(
-                python=self.python, folder=self._folder, name=name, silence_s=self._silence_s, config=config
+                python=self.python,
+                folder=self._folder,
+                name=name,
+                silence_s=self._silence_s,
+                config=config,
+                isolation=self._isolation,
+                traits=self._traits,
             )
         return child
 
@@ -139,7 +154,9 @@ class WarmPools:
         limits: WarmLimits,
         clock: Clock,
         available_bytes: Callable[[], int],
+        isolation: Isolation,
     ) -> None:
+        self._isolation = isolation
         self._run_dir = run_dir
         self._speed_ratio = speed_ratio
         self._providers = providers
@@ -150,6 +167,10 @@ class WarmPools:
         # Tasks of their own: a request that is cancelled meanwhile must not leave a process behind.
         self._endings = TaskSet()
 
+    def equip(self, providers: tuple[str, ...]) -> None:
+        """The providers from now on; processes that have others are ended before the next request."""
+        self._providers = providers
+
     async def take(self, key: WarmKey, *, pipeline_id: str, python: Path, bundle: Path, samples: Path) -> Pool:
         """The pool of a key, to be given back; others are ended as far as the limits ask for it.
 
@@ -157,7 +178,12 @@ class WarmPools:
             InvalidInput: the bundle's pipeline is damaged.
         """
         await self._end(
-            [pool for pool in self._pools.values() if _outdated(pool, key, pipeline_id, python)], "outdated"
+            [
+                pool
+                for pool in self._pools.values()
+                if _outdated(pool, key, pipeline_id, python) or pool.providers != self._providers
+            ],
+            "outdated",
         )
         await self._end_if_short()
         pool = self._pools.pop(key, None)
@@ -225,7 +251,27 @@ class WarmPools:
             speed_ratio=self._speed_ratio,
             providers=self._providers,
         )
-        return Pool(key=key, pipeline_id=pipeline_id, python=python, folder=folder, pipeline=pipeline, config=config)
+        return Pool(
+            key=key,
+            pipeline_id=pipeline_id,
+            python=python,
+            folder=folder,
+            pipeline=pipeline,
+            config=config,
+            isolation=self._isolation,
+        )
+
+
+def profile_traits(config: ProfileConfig) -> Traits:
+    """What a profile process is to its isolation: all operators of a pipeline in one."""
+    return Traits(
+        threads=1,
+        network=needs_network(config.bundle),
+        oom_score_adj=OOM_PROFILE,
+        nice=_NICE,
+        accelerator=config.providers != _CPU_PROVIDERS,
+        unbuffered=True,
+    )
 
 
 def available_memory_bytes() -> int:

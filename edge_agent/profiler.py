@@ -21,6 +21,7 @@ from circinus.model.pipeline import OperatorId, configuration_key, knobs_of
 from circinus.v1 import control_pb2, types_pb2
 from circinus.wire import check, configuration_from_message
 from edge_agent.blobs import Blobs
+from edge_agent.isolation.isolation import Isolation
 from edge_agent.profile_reports import Progress, Reports
 from edge_agent.profile_warm import Pool, WarmKey, WarmLimits, WarmPools, available_memory_bytes
 from edge_agent.profile_work import CANCELLED
@@ -51,7 +52,9 @@ class Profiler:
         limits: WarmLimits | None = None,
         clock: Clock | None = None,
         available_bytes: Callable[[], int] = available_memory_bytes,
+        isolation: Isolation | None = None,
     ) -> None:
+        self._isolation = isolation or Isolation()
         self._blobs = blobs
         self._python_for = python_for
         self._run_dir = run_dir
@@ -65,11 +68,16 @@ class Profiler:
             limits=self._limits,
             clock=clock or SystemClock(),
             available_bytes=available_bytes,
+            isolation=self._isolation,
         )
         self._waiting: asyncio.Queue[control_pb2.ProfileRequest] = asyncio.Queue(_MAX_WAITING)
         self._ids: set[str] = set()
         self._current: _Current | None = None
         self._memory: dict[str, MemoryTable] = {}
+
+    def equip(self, providers: tuple[str, ...]) -> None:
+        """The providers from the next request on."""
+        self._warm.equip(providers)
 
     def submit(self, request: control_pb2.ProfileRequest) -> None:
         """Takes a request; one that is here already is not taken twice."""
@@ -97,12 +105,14 @@ class Profiler:
         """Works requests off until it is cancelled."""
         await asyncio.to_thread(shutil.rmtree, self._run_dir, True)
         self._run_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._isolation.open()
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._warm.watch())
                 group.create_task(self._work())
         finally:
             await self._warm.end()
+            self._isolation.close()
 
     async def _work(self) -> None:
         while True:

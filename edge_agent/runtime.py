@@ -9,24 +9,29 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import shutil
+import socket
+import struct
 import tempfile
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 
 from circinus.errors import CircinusError, NotRunnable
-from circinus.events import event
 from circinus.knobs import set_knobs
-from circinus.model.device import Digest
+from circinus.model.device import Accelerator, Digest
 from circinus.model.directive import ReplicaSet, SourceSpec
-from circinus.model.query import is_fed
+from circinus.model.query import is_fed, scheme_of
 from circinus.v1 import worker_pb2
 from circinus.wire.feed import feed_to_message
-from edge_agent import cgroups
+from edge_agent.accelerator_parts import AcceleratorParts
 from edge_agent.dataplane.shared import SharedMemory
 from edge_agent.feeds.access import NOTHING, Access
+from edge_agent.fingerprint.accelerators import providers_of
+from edge_agent.isolation.declared import needs_network
+from edge_agent.isolation.enclosed import family
+from edge_agent.isolation.isolation import OOM_SHADOW, OOM_SOURCE, Isolation, Traits
 from edge_agent.memory_files import file_sockets
 from edge_agent.process import LastWords, ProcessDied, ServingProcess
 
@@ -39,14 +44,10 @@ _READ_BUFFER_BYTES = 4 * 1024 * 1024
 #: honest thread.
 _QUOTA_SLACK_CORES = 0.5
 _CPU_PROVIDER = "CPUExecutionProvider"
-_THREAD_VARIABLES = (
-    "OMP_NUM_THREADS",
-    "OMP_THREAD_LIMIT",
-    "OPENBLAS_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "NUMEXPR_NUM_THREADS",
-    "VECLIB_MAXIMUM_THREADS",
-)
+#: As source and shadow make themselves; see there.
+_SOURCE_NICE, _SHADOW_NICE = 5, 19
+#: The kernel's struct ucred: process, user and group at the other end of a socket.
+_CREDENTIALS = struct.Struct("=iII")
 
 
 class Runtime:
@@ -62,6 +63,8 @@ class Runtime:
         providers: tuple[str, ...],
         memory: SharedMemory | None = None,
         access: Access = NOTHING,
+        isolation: Isolation | None = None,
+        accelerators: tuple[Accelerator, ...] = (),
     ) -> None:
         #: What the payloads between this device's processes may have of shared memory.
         self.memory = memory or SharedMemory()
@@ -73,7 +76,8 @@ class Runtime:
         self._providers = providers
         self._numbers: Iterator[int] = count(1)
         self._socket_dir: Path | None = None
-        self._cgroups: cgroups.Cgroups | None = None
+        self._isolation = isolation or Isolation()
+        self.accelerators = AcceleratorParts(accelerators)
 
     def open(self) -> None:
         """Makes the folders; what an earlier agent left in them goes."""
@@ -82,13 +86,15 @@ class Runtime:
         self._socket_dir = self._run_dir
         if len(str(self._run_dir).encode()) > _MAX_SOCKET_FOLDER_CHARS:
             self._socket_dir = Path(tempfile.mkdtemp(prefix="circinus-"))
-        self._cgroups = cgroups.detect()
-        event("runtime_opened", cgroups="on" if self._cgroups else "none")
+        self._isolation.open()
 
     def close(self) -> None:
         """Takes the folders away."""
         for folder in {self._run_dir, self._socket_dir} - {None}:
             shutil.rmtree(folder, ignore_errors=True)  # type: ignore[arg-type]  # None was taken out
+        if self._socket_dir is not None:
+            self._socket_dir = None
+            self._isolation.close()
 
     async def start_replica(self, spec: ReplicaSet) -> ServingProcess:
         """Starts one replica and waits until it can serve.
@@ -106,11 +112,24 @@ class Runtime:
             threads=threads,
         )
         set_knobs(config.knobs, spec.knobs)
-        process = await self._start("edge_agent.worker", config, spec.bundle_digest, spec.environment_digest)
-        if self._cgroups is not None:
-            process.group = self._cgroups.limit(
-                process.pid, cores=max(1.0, spec.cores) + _QUOTA_SLACK_CORES, memory_bytes=config.memory_limit_bytes
+        traits = Traits(
+            threads=threads,
+            network=needs_network(self._bundle_path(spec.bundle_digest), spec.operator_id),
+            memory_bytes=config.memory_limit_bytes,
+            accelerator=spec.accelerator_slots > 0,
+        )
+        reserved = self.accelerators.reserve(spec.accelerator_slots, spec.accelerator_memory_bytes)
+        traits = replace(traits, set_variables=reserved.variables)
+        try:
+            process = await self._start(
+                "edge_agent.worker", config, traits, spec.bundle_digest, spec.environment_digest
             )
+        except BaseException:
+            self.accelerators.release(reserved)
+            raise
+        process.gone.add_done_callback(lambda _: self.accelerators.release(reserved))
+        # Not before: loading a model is no item, and may take all that is idle.
+        process.enclosed.limit_cores(max(1.0, spec.cores) + _QUOTA_SLACK_CORES)
         return process
 
     async def start_source(self, spec: SourceSpec) -> ServingProcess:
@@ -128,13 +147,21 @@ class Runtime:
             threads=1,
         )
         module = "edge_agent.source_process"
+        traits = Traits(threads=1, network=False, oom_score_adj=OOM_SOURCE, nice=_SOURCE_NICE)
         if spec.feed is not None and is_fed(spec.input):
             module = "edge_agent.feeds.process"
             config.input = spec.input
             config.feed.CopyFrom(feed_to_message(spec.feed))
             config.folders.extend(self._access.folders)
             config.cameras.extend(self._access.cameras)
-        return await self._start(module, config, spec.bundle_digest, spec.environment_digest)
+            # A camera on the network, which the owner has named.
+            traits = replace(
+                traits,
+                network=scheme_of(spec.input) == "camera" and "://" in spec.input,
+                reads=self._access.folders,
+                reads_all=True,
+            )
+        return await self._start(module, config, traits, spec.bundle_digest, spec.environment_digest)
 
     async def start_shadow(self, spec: SourceSpec) -> ServingProcess:
         """Starts what runs a source's items through its reference configuration.
@@ -144,7 +171,19 @@ class Runtime:
         """
         config = worker_pb2.WorkerConfig(providers=[_CPU_PROVIDER], threads=1)
         set_knobs(config.knobs, spec.reference)
-        return await self._start("edge_agent.shadow_process", config, spec.bundle_digest, spec.environment_digest)
+        traits = Traits(
+            threads=1,
+            network=needs_network(self._bundle_path(spec.bundle_digest)),
+            oom_score_adj=OOM_SHADOW,
+            nice=_SHADOW_NICE,
+        )
+        module = "edge_agent.shadow_process"
+        return await self._start(module, config, traits, spec.bundle_digest, spec.environment_digest)
+
+    def equip(self, accelerators: tuple[Accelerator, ...]) -> None:
+        """The accelerators from now on; what runs keeps what it has."""
+        self.accelerators.update(accelerators)
+        self._providers = providers_of(accelerators)
 
     def pace_ratio(self, spec: ReplicaSet) -> float:
         """CPU seconds that a replica may take of each second."""
@@ -156,20 +195,33 @@ class Runtime:
         return [*(one for one in self._providers if one != _CPU_PROVIDER), _CPU_PROVIDER]
 
     async def _start(
-        self, module: str, config: worker_pb2.WorkerConfig, bundle_digest: Digest, environment_digest: Digest
+        self,
+        module: str,
+        config: worker_pb2.WorkerConfig,
+        traits: Traits,
+        bundle_digest: Digest,
+        environment_digest: Digest,
     ) -> ServingProcess:
         if self._socket_dir is None:
             raise NotRunnable("the runtime is not open")
         number = next(self._numbers)
         python = self._python_for(environment_digest)
-        config.bundle_path = str(self._bundle_path(bundle_digest))
-        config.socket_path = str(self._socket_dir / f"{number}.sock")
-        config_path = self._run_dir / f"{number}.config"
+        bundle = self._bundle_path(bundle_digest)
+        # Of its own: what the process makes where it works is nobody else's.
+        folder = self._socket_dir / str(number)
+        folder.mkdir(mode=0o700)
+        started = False
+        config.bundle_path = str(bundle)
+        config.socket_path = str(folder / "socket")
+        config_path = folder / "config"
         connected: asyncio.Future[tuple[asyncio.StreamReader, asyncio.StreamWriter]]
         connected = asyncio.get_running_loop().create_future()
 
+        process: ServingProcess | None = None
+
         def on_connection(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            if connected.done():
+            # It goes on only when it was told to, and then it is known: who comes before is another.
+            if process is None or _pid_at(writer) not in family(process.pid) or connected.done():
                 writer.close()
             else:
                 connected.set_result((reader, writer))
@@ -180,7 +232,8 @@ class Runtime:
             )
             try:
                 await server.start_serving()
-                process = await _spawn(python, module, config_path, config)
+                process = await self._spawn(python, module, config_path, config, traits, bundle)
+                started = True  # from here on the folder goes with the process
                 return await _until_ready(process, connected)
             finally:
                 server.close()  # not waited for: that would wait for the connection, too
@@ -190,6 +243,43 @@ class Runtime:
             for leftover in (config_path, Path(config.socket_path)):
                 with contextlib.suppress(OSError):
                     leftover.unlink()
+            if not started:
+                shutil.rmtree(folder, ignore_errors=True)
+
+    async def _spawn(
+        self,
+        python: Path,
+        module: str,
+        config_path: Path,
+        config: worker_pb2.WorkerConfig,
+        traits: Traits,
+        bundle: Path,
+    ) -> ServingProcess:
+        last_words = LastWords()
+        files, inherited = file_sockets()
+        config.files_fd = inherited.fileno()
+        try:
+            _write_config(config_path, config)
+            process, enclosed = await self._isolation.start(
+                python,
+                module,
+                config_path,
+                traits,
+                bundle=bundle,
+                folder=config_path.parent,
+                stdout=last_words.write_fd,
+                stderr=last_words.write_fd,
+                pass_fds=(inherited.fileno(),),
+                owns_folder=True,
+            )
+        except BaseException:
+            last_words.close()
+            files.close()
+            raise
+        finally:
+            inherited.close()
+        last_words.close_write()
+        return ServingProcess(process, last_words, enclosed, files)
 
 
 def memory_limit_bytes(spec: ReplicaSet) -> int:
@@ -197,36 +287,10 @@ def memory_limit_bytes(spec: ReplicaSet) -> int:
     return 0 if spec.memory_bytes == 0 else 2 * spec.memory_bytes + 256 * 1024 * 1024
 
 
-async def _spawn(python: Path, module: str, config_path: Path, config: worker_pb2.WorkerConfig) -> ServingProcess:
-    environment = dict(os.environ)
-    environment.update(dict.fromkeys(_THREAD_VARIABLES, str(config.threads)))
-    last_words = LastWords()
-    files, inherited = file_sockets()
-    config.files_fd = inherited.fileno()
-    try:
-        _write_config(config_path, config)
-        process = await asyncio.create_subprocess_exec(
-            str(python),
-            "-P",  # the folder that it starts in is no place for modules
-            "-m",
-            module,
-            str(config_path),
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=last_words.write_fd,
-            stderr=last_words.write_fd,
-            cwd=config_path.parent,
-            env=environment,
-            process_group=0,
-            pass_fds=(inherited.fileno(),),
-        )
-    except BaseException:
-        last_words.close()
-        files.close()
-        raise
-    finally:
-        inherited.close()
-    last_words.close_write()
-    return ServingProcess(process, last_words, files)
+def _pid_at(connection: asyncio.StreamWriter) -> int:
+    """The process at the other end, by the kernel's word."""
+    found = connection.get_extra_info("socket").getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+    return int(_CREDENTIALS.unpack(found)[0])
 
 
 def _write_config(path: Path, config: worker_pb2.WorkerConfig) -> None:
@@ -240,7 +304,7 @@ async def _until_ready(
         async with asyncio.timeout(START_TIMEOUT_S):
             await asyncio.wait((connected, process.gone), return_when=asyncio.FIRST_COMPLETED)
             if not connected.done():
-                raise ProcessDied(f"it ended before it was ready: {process.last_words()}")
+                raise ProcessDied(process.cause or f"it ended before it was ready: {process.last_words()}")
             process.attach(*connected.result())
             await process.first_reply()
     except TimeoutError:

@@ -13,11 +13,10 @@ from pathlib import Path
 from random import Random
 from secrets import token_hex
 
-from circinus import channel
 from circinus.clock import Clock
 from circinus.errors import NotFound, StaleGeneration
 from circinus.events import event, warning
-from circinus.model.device import DeviceId, Digest, Link
+from circinus.model.device import Accelerator, DeviceId, Digest, Link
 from circinus.model.directive import Directive, Generation, Peer, SourceSpec
 from circinus.model.query import PUSH, QueryId
 from circinus.v1 import control_pb2, types_pb2
@@ -32,7 +31,9 @@ from edge_agent.dataplane.shaping import shaper_for
 from edge_agent.dataplane.sources import Emitter
 from edge_agent.feeds.access import NOTHING, Access
 from edge_agent.heap import keep_freed_memory
+from edge_agent.identity.credentials import Credentials
 from edge_agent.ingress.front import Front
+from edge_agent.isolation.isolation import Isolation
 from edge_agent.reconcile import superseded
 from edge_agent.runtime import Runtime
 from edge_agent.serving_status import Phase, ServingStatus
@@ -41,9 +42,8 @@ from edge_agent.stand_by import Patience
 from edge_agent.stand_by_control import StandByControl
 from edge_agent.tasks import TaskSet
 from edge_agent.telemetry import Windows
-from edge_agent.units import Units
+from edge_agent.units import TICK_S, Units
 
-_TICK_S = 0.1
 #: Peers that one device talks to at most.
 _MAX_PEERS = 256
 #: A peer is out of reach after so much silence where a stand-by can serve instead: well within the two seconds in which
@@ -56,8 +56,9 @@ class Serving:
 
     ``python_for`` gives the interpreter of an environment (raises NotRunnable), ``bundle_path`` the folder of a
     bundle (raises NotFound). ``on_change`` is called whenever ``status()`` has changed; it must not wait.
-    ``offered_ratio`` is how many times its planned rate a source offers: overload is tried with it. With ``tls`` the
-    streams between devices are encrypted, and each peer's name must be in its certificate.
+    ``offered_ratio`` is how many times its planned rate a source offers: overload is tried with it. With
+    ``credentials`` the streams between devices are encrypted, and a peer's certificate must be for whom a directive
+    names.
     """
 
     def __init__(
@@ -74,9 +75,11 @@ class Serving:
         on_change: Callable[[], None],
         offered_ratio: Callable[[QueryId], float] = lambda _: 1.0,
         stand_by_patience: Patience | None = None,
-        tls: channel.Tls | None = None,
+        credentials: Credentials | None = None,
         ingress: str = "",
         access: Access = NOTHING,
+        isolation: Isolation | None = None,
+        accelerators: tuple[Accelerator, ...] = (),
     ) -> None:
         self._offered_ratio = offered_ratio
         self._device_id = device_id
@@ -90,6 +93,8 @@ class Serving:
             bundle_path=bundle_path,
             providers=providers,
             access=access,
+            isolation=isolation,
+            accelerators=accelerators,
         )
         # Only spreads retries: need not be repeatable.
         rng = Random(token_hex(8))
@@ -120,6 +125,7 @@ class Serving:
         self._front = Front(
             listen=ingress,
             access=access,
+            credentials=credentials,
             plane=self._plane,
             units=self._units,
             offers=self,
@@ -135,9 +141,11 @@ class Serving:
             rng=rng,
             on_change=self._stream_changed,
             silence_s=self._silence_s,
-            tls=tls,
+            credentials=credentials,
+            admits=self._names,
         )
         self._tasks = TaskSet()
+        self.streams, self.equip = self._exchange.streams, self._runtime.equip
         self._peer_links: dict[DeviceId, PeerLink] = {}
         self._dialling: dict[Peer, asyncio.Task[None]] = {}
         self._directives: dict[Generation, Directive] = {}
@@ -345,7 +353,16 @@ class Serving:
             self._dialling.pop(peer).cancel()
         for peer in sorted(wanted - self._dialling.keys(), key=lambda one: (one.device_id, one.address)):
             self._dialling[peer] = self._tasks.spawn(self._exchange.dial(peer), name=f"dial {peer.device_id}")
+        self._exchange.turn_out()
         self._changed()
+
+    def _names(self, peer: DeviceId) -> bool:
+        """Whether a directive names a peer: whoever no directive names has no business here."""
+        return any(
+            peer == one.device_id
+            for directive in self._directives.values()
+            for one in (*directive.peers, *directive.dialled_by)
+        )
 
     def _forget(self, generations: tuple[Generation, ...]) -> None:
         for generation in generations:
@@ -422,7 +439,7 @@ class Serving:
 
     async def _tick(self) -> None:
         while True:
-            await self._clock.sleep(_TICK_S)
+            await self._clock.sleep(TICK_S if self._peer_links else self._units.tick_s)
             self._plane.expire()
             self._stand_by.look()
             self._changed()

@@ -7,10 +7,13 @@ from pathlib import Path
 from typing import Protocol
 
 from circinus.clock import Clock
-from circinus.model.device import DeviceId, Digest, Link
+from circinus.model.device import Accelerator, DeviceId, Digest, Link
 from circinus.model.directive import Directive, Generation
 from circinus.v1 import control_pb2, types_pb2
 from edge_agent.feeds.access import Access
+from edge_agent.fingerprint.links import Stream
+from edge_agent.identity.credentials import Credentials
+from edge_agent.isolation.isolation import Isolation
 
 
 class ServingStatus(Protocol):
@@ -65,6 +68,12 @@ class Serving(Protocol):
     def take_episodes(self) -> list[control_pb2.StandByEpisode]:
         """Beginnings and ends of stand-bys since the last call."""
 
+    def equip(self, accelerators: tuple[Accelerator, ...]) -> None:
+        """The accelerators from now on."""
+
+    def streams(self) -> Mapping[DeviceId, Stream]:
+        """The streams to peers that there are now."""
+
     async def stop(self, grace_s: float) -> None:
         """Stops everything."""
 
@@ -86,5 +95,8 @@ class ServingFactory(Protocol):
         on_change: Callable[[], None],
         ingress: str,
         access: Access,
+        isolation: Isolation,
+        accelerators: tuple[Accelerator, ...],
+        credentials: Credentials | None,
     ) -> Serving:
         """A serving half that isn't started yet."""

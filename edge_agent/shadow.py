@@ -32,6 +32,8 @@ MAX_ITEMS = 8
 MAX_BYTES = 64 * 1024 * 1024
 MAX_AGE_S = 120.0
 _POLL_S = 0.25
+#: Where nothing is to be sampled; an idle box must cost nothing.
+_REST_S = 2.0
 #: Serving is hardly ever idle at a high load: after so long an item is run all the same, at the lowest priority.
 _PATIENCE_S = 5.0
 _SCORE_TIMEOUT_S = 60.0
@@ -124,7 +126,7 @@ class Shadow:
         """Scores what is held whenever serving is idle, until it is cancelled; its process is gone when it returns."""
         try:
             while True:
-                await self._clock.sleep(_POLL_S)
+                await self._clock.sleep(_POLL_S if self._specs or self._process is not None else _REST_S)
                 await self.attempt()
         finally:
             await self._end()

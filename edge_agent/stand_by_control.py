@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from circinus.clock import Clock
 from circinus.events import event
@@ -26,6 +26,7 @@ class _Watched:
     peers: frozenset[DeviceId]
     generation: Generation
     began_at: datetime | None = None
+    began_s: float = 0.0
     reason: str = ""
     answered: bool = False
 
@@ -119,8 +120,7 @@ class StandByControl:
         one = self._watched.get(query_id)
         if one is not None and one.began_at is not None and not one.answered:
             one.answered = True
-            after_s = (self._clock.now() - one.began_at).total_seconds()
-            event("stand_by_answers", query=query_id, after_s=after_s)
+            event("stand_by_answers", query=query_id, after_s=self._clock.monotonic_s() - one.began_s)
 
     def _set_serving(self) -> None:
         self._plane.stand_by.serving = frozenset(
@@ -128,15 +128,17 @@ class StandByControl:
         )
 
     def _begin_episode(self, query_id: QueryId, one: _Watched, reason: str) -> None:
-        one.began_at, one.reason, one.answered = self._clock.now(), reason, False
+        one.began_at, one.began_s = self._clock.now(), self._clock.monotonic_s()
+        one.reason, one.answered = reason, False
         event("stand_by_began", query=query_id, generation=one.generation.number, reason=reason)
         self._tell(query_id, one, None)
 
     def _end_episode(self, query_id: QueryId, one: _Watched) -> None:
         if one.began_at is None:
             return
-        ended_at = self._clock.now()
-        lasted_s = (ended_at - one.began_at).total_seconds()
+        # A clock that is set meanwhile must not make it last a year, or end before it began.
+        lasted_s = self._clock.monotonic_s() - one.began_s
+        ended_at = one.began_at + timedelta(seconds=lasted_s)
         event("stand_by_ended", query=query_id, lasted_s=lasted_s, patience_s=one.switch.steady_s)
         self._tell(query_id, one, ended_at)
         one.began_at = None

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from circinus.clock import Clock
@@ -93,7 +93,6 @@ class Windows:
         self._clock = clock
         self._queries: dict[_QueryPlace, _QueryCounts] = {}
         self._operators: dict[_OperatorPlace, _OperatorCounts] = {}
-        self._start = clock.now()
         self._start_s = clock.monotonic_s()
 
     def emitted(self, query_id: QueryId, generation: Generation, *, excess: bool = False) -> None:
@@ -181,7 +180,9 @@ class Windows:
     def take(self) -> tuple[list[types_pb2.QueryWindow], list[types_pb2.OperatorWindow]]:
         """Cuts the window: what was counted since the last cut, in order of ids."""
         now, now_s = self._clock.now(), self._clock.monotonic_s()
-        start, duration_s = self._start, now_s - self._start_s
+        # From the end back, so that a clock that is set meanwhile moves the whole window.
+        duration_s = now_s - self._start_s
+        start = now - timedelta(seconds=duration_s)
         queries = [
             _query_window(place, counts, start, duration_s)
             for place, counts in sorted(self._queries.items(), key=_place)
@@ -191,7 +192,7 @@ class Windows:
             for place, counts in sorted(self._operators.items(), key=_place)
         ]
         self._queries, self._operators = {}, {}
-        self._start, self._start_s = now, now_s
+        self._start_s = now_s
         return queries, operators
 
     def _query(self, query_id: QueryId, generation: Generation) -> _QueryCounts:

@@ -20,6 +20,9 @@ from edge_agent.telemetry import Windows
 #: How long a replica set that is no longer wanted may take for what still waits in its queue.
 DRAIN_S = 5.0
 _POLL_S = 0.02
+#: How often whoever holds the processes looks at what is due; and where there are none, so that it costs nothing.
+TICK_S = 0.1
+_REST_S = 1.0
 
 Runner = ReplicaSetRunner | SourceRunner
 
@@ -95,11 +98,14 @@ class Units:
         return ""
 
     def trouble(self, directive: Directive) -> str:
-        """What is wrong with what some source of a directive reads; empty: nothing is known."""
+        """What is wrong with what a source of a directive reads, or kills its processes; empty: nothing is known."""
         for spec in directive.sources:
             runner = self.source(spec.key)
             if runner is not None and runner.trouble:
                 return f"query {spec.query_id}: {runner.trouble}"
+        for _, supervisor in self._supervisors(units_of(directive)):
+            if supervisor.trouble:
+                return f"{supervisor.name}: {supervisor.trouble}"
         return ""
 
     def pids(self) -> Mapping[str, tuple[int, ...]]:
@@ -114,6 +120,11 @@ class Units:
     def count_older(self, than: Generation) -> int:
         """How many items of an older generation wait, run or are being scored."""
         return sum(runner.count_older(than) for runner in self._runners.values())
+
+    @property
+    def tick_s(self) -> float:
+        """When to look at what is due again."""
+        return TICK_S if self._runners or self._leaving else _REST_S
 
     @property
     def idle(self) -> bool:

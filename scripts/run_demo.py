@@ -52,7 +52,7 @@ def heading(text: str) -> None:
     say(f"\n\033[1m== {text}\033[0m" if sys.stdout.isatty() else f"\n== {text}")
 
 
-async def circinus(planner: str, *args: str, allowed: tuple[int, ...] = (0,)) -> None:
+async def circinus(fleet: LocalFleet, *args: str, allowed: tuple[int, ...] = (0,)) -> None:
     """Runs the command line as a person would.
 
     Raises:
@@ -65,7 +65,7 @@ async def circinus(planner: str, *args: str, allowed: tuple[int, ...] = (0,)) ->
         "-m",
         "circinus.cli.main",
         *args,
-        env={**os.environ, "CIRCINUS_PLANNER": planner},
+        env={**os.environ, **fleet.environment},
         stdin=asyncio.subprocess.DEVNULL,
     )
     try:
@@ -173,7 +173,7 @@ async def hold_against_plan(client: Client, folder: Path, since: datetime) -> bo
     return kept
 
 
-async def later_queries(client: Client, planner: str, file: Path) -> bool:
+async def later_queries(client: Client, fleet: LocalFleet, file: Path) -> bool:
     """Submits queries one after the other and watches what becomes known; True if it was known in time.
 
     The first is on new content of a known pipeline, the others are on content that was measured.
@@ -181,7 +181,7 @@ async def later_queries(client: Client, planner: str, file: Path) -> bool:
     kept = True
     for number, query in enumerate(parse_queries(read_text(file), str(file))):
         await client.submit([query])
-        await circinus(planner, "query", "watch", query.id, allowed=(0, 3))
+        await circinus(fleet, "query", "watch", query.id, allowed=(0, 3))
         search = (await client.query(query.id)).search
         history = search.history if search is not None else ()
         certified_s = next((step.elapsed_s for step in history if step.phase is SearchPhase.CERTIFIED), None)
@@ -207,7 +207,7 @@ async def run(pipeline: str, seconds: float, keep: bool) -> int:
         raise InvalidInput(f"there is no example {pipeline!r} in {EXAMPLES.name}/ with a pipeline.yaml and a fleet/")
     agents = {path.stem: path.read_text() for path in sorted((folder / "fleet").glob("*.toml"))}
     state = Path(tempfile.mkdtemp(prefix="circinus-demo-"))
-    fleet = LocalFleet(state, agents)
+    fleet = LocalFleet(state, agents, secure=True)
     stopping = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
@@ -234,21 +234,21 @@ async def steps(fleet: LocalFleet, folder: Path, seconds: float, keep: bool, sto
     """What the demo shows, in order."""
     heading("A planner and its agents, each a process of its own")
     await fleet.start()
-    planner = fleet.planner_address
-    say(f"  planner on {planner}, pid {fleet.pid('planner')}")
+    say(f"  planner on {fleet.planner_address}, pid {fleet.pid('planner')}")
+    say("  encrypted: all between boxes, planner and people, by mutual TLS; each box enrolled with a token of its own")
     agents = [name for name in fleet.running() if name != "planner"]
-    async with Client(planner) as client:
+    async with fleet.client() as client:
         await connected(client, len(agents))
-        await circinus(planner, "device", "ls")
+        await circinus(fleet, "device", "ls")
 
         heading("A pipeline: its code and its labelled contents, by digest")
-        await circinus(planner, "pipeline", "add", str(folder))
+        await circinus(fleet, "pipeline", "add", str(folder))
 
         heading("Queries with different service levels; what is not known yet is profiled")
-        await circinus(planner, "query", "submit", "-f", str(folder / "queries.yaml"), "--wait", allowed=(0, 3))
+        await circinus(fleet, "query", "submit", "-f", str(folder / "queries.yaml"), "--wait", allowed=(0, 3))
 
         heading("The plan")
-        await circinus(planner, "plan", allowed=(0, 3))
+        await circinus(fleet, "plan", allowed=(0, 3))
         await explain_placements(client)
 
         heading(f"Serving real items for {seconds:g} s")
@@ -256,16 +256,18 @@ async def steps(fleet: LocalFleet, folder: Path, seconds: float, keep: bool, sto
         await asyncio.sleep(2 * WINDOW_S)
         since = datetime.now(UTC)
         await asyncio.sleep(seconds + WINDOW_S)
-        await circinus(planner, "query", "ls", allowed=(0, 3))
-        await circinus(planner, "ledger", "--since", since.isoformat())
+        await circinus(fleet, "query", "ls", allowed=(0, 3))
+        await circinus(fleet, "ledger", "--since", since.isoformat())
         kept = await hold_against_plan(client, folder, since)
 
         if (folder / "later.yaml").is_file():
             heading("Later queries: one on new content, one on known content")
-            kept = await later_queries(client, planner, folder / "later.yaml") and kept
+            kept = await later_queries(client, fleet, folder / "later.yaml") and kept
 
     if keep:
-        say(f"\nIt all goes on. In another terminal:\n\n  export CIRCINUS_PLANNER={planner}")
+        say("\nIt all goes on. In another terminal:\n")
+        for name, value in fleet.environment.items():
+            say(f"  export {name}={value}")
         say("  .venv/bin/circinus query ls\n  .venv/bin/circinus ledger\n  .venv/bin/circinus plan -o json")
         say(f"  kill -9 {fleet.pid('planner')}    # serving goes on without a planner\n\nCtrl-C here ends it.")
         await stopping.wait()

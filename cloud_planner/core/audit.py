@@ -16,6 +16,7 @@ from math import isclose
 from circinus.model.device import DeviceId
 from circinus.model.plan import Selection
 from cloud_planner.core.audit_machines import check_bills, check_machines, check_places
+from cloud_planner.core.audit_selectors import check_selectors
 from cloud_planner.core.audit_traffic import check_traffic
 from cloud_planner.core.audited import TOLERANCE, Audit, Finding, Placed, placed_plans
 from cloud_planner.core.estimate import accuracy_probability_ratio, slo_probability
@@ -32,6 +33,7 @@ def audit(problem: Problem, selection: Selection) -> tuple[Finding, ...]:
         _slo(work, entry)
     _replicas(work, placed)
     check_places(work, placed)
+    check_selectors(work, placed)
     machine_cost = check_machines(work, placed)
     check_traffic(work, placed)
     _totals(work, placed, machine_cost)

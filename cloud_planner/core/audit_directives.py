@@ -17,6 +17,7 @@ from circinus.model.directive import Directive, Generation, ReplicaSet, Route, T
 from circinus.model.pipeline import SOURCE, OperatorId, knobs_of
 from circinus.model.plan import OperatorPlan, Plan, Selection
 from circinus.model.query import QueryId
+from cloud_planner.core.audit_selectors import directive_breaches
 from cloud_planner.core.audit_shared_runs import SharedWiring, check_leaders, check_planned, check_processes
 from cloud_planner.core.audited import Finding
 from cloud_planner.core.problem import Problem
@@ -79,6 +80,7 @@ def audit_directives(
     check_processes(shared, directives)
     if problem is not None:
         check_planned(shared, problem, selection)
+        work.findings += directive_breaches(problem, directives)
     return (*work.findings, *shared.findings)
 
 
@@ -247,6 +249,12 @@ def _peers(
             dials[frozenset((directive.device_id, peer.device_id))] += 1
             if not peer.address:
                 work.say(directive.device_id, f"is to dial {peer.device_id} and isn't told where")
+    dialled = {(peer.device_id, one.device_id) for one in directives for peer in one.peers}
+    let_in = {(one.device_id, peer.device_id) for one in directives for peer in one.dialled_by}
+    for device_id, caller in sorted(dialled - let_in):
+        work.say(device_id, f"is dialled by {caller} and isn't told to let it in")
+    for device_id, caller in sorted(let_in - dialled):
+        work.say(device_id, f"is told to let in {caller}, which does not dial it")
     for pair in _ordered(pairs - set(dials)):
         work.say(pair[0], f"exchanges items with {pair[-1]}, and neither dials the other")
     for pair in _ordered(set(dials) - pairs):

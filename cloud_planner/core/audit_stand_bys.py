@@ -77,7 +77,7 @@ def _over(directive: Directive, device: Device) -> list[str]:
         own = fsum(one.replicas * one.cores for one in directive.replica_sets if _only(one, stand_by.query_id))
         cores += max(0.0, fsum(one.replicas * one.cores for one in stand_by.replica_sets) - own)
     there = device.accelerators
-    unknown = any(one.memory_bytes == 0 for one in there)
+    accelerator_bytes_there = device.accelerator_memory_bytes
     wrong = []
     if cores > device.cores + TOLERANCE:
         wrong.append(f"with stand-bys {cores:.6g} cores are asked for, there are {device.cores:g}")
@@ -85,7 +85,7 @@ def _over(directive: Directive, device: Device) -> list[str]:
         wrong.append(f"with stand-bys {memory_bytes:.0f} bytes are asked for, there are {device.memory_bytes}")
     if slots > sum(one.slots for one in there):
         wrong.append(f"with stand-bys {slots:.0f} accelerator slots are asked for")
-    if accelerator_bytes > sum(one.memory_bytes for one in there) and not unknown:
+    if accelerator_bytes_there is not None and accelerator_bytes > accelerator_bytes_there:
         wrong.append(f"with stand-bys {accelerator_bytes:.0f} bytes of accelerators are asked for")
     return wrong
 

@@ -2,7 +2,8 @@
 
 What is measured on the class, behind the operator's prefix and on the query's content, stands. Else, in this order:
 the same on another class, scaled (by what both classes measured of the operator, or of anything; else by their
-calibrated speed); the same on another content of the pipeline; a model of its logarithm over the prefix's knobs
+calibrated speed, from the class whose speed is nearest, one that runs the operator on a like processor first); the
+same on another content of the pipeline; a model of its logarithm over the prefix's knobs
 (knob_model.py). Each step adds to the figure's relative error. Plans may be sought with such figures; what a plan that
 is to be kept rests on is measured afterwards.
 """
@@ -18,8 +19,9 @@ from typing import Final
 import numpy as np
 
 from circinus.model.device import DeviceClass
-from circinus.model.pipeline import Configuration, OperatorId, Pipeline, configuration_key
+from circinus.model.pipeline import Configuration, OperatorId, OperatorSpec, Pipeline, configuration_key
 from circinus.model.profile import ProfileTable
+from cloud_planner.core.class_speeds import Classes
 from cloud_planner.core.knob_model import KnobModel, KnobScales
 from cloud_planner.core.profiles import ClassStatistics, ServiceStatistics, prefix_key, times_of
 
@@ -28,6 +30,9 @@ from cloud_planner.core.profiles import ClassStatistics, ServiceStatistics, pref
 _OPERATOR_RATIO_ERROR: Final = 0.10
 _CLASS_RATIO_ERROR: Final = 0.20
 _CALIBRATION_ERROR: Final = 0.30
+#: On top of that where calibration says little: of one accelerator against another, of an accelerator against a CPU.
+_ACCELERATORS_ERROR: Final = 0.5
+_PROCESSORS_ERROR: Final = 1.0
 _CONTENT_ERROR: Final = 0.30
 #: How logarithms of times vary over knobs.
 _SCALES: Final = KnobScales(constant=2.0, main=1.6, pair=0.4, own=0.10)
@@ -35,6 +40,7 @@ _SCALES: Final = KnobScales(constant=2.0, main=1.6, pair=0.4, own=0.10)
 _SAMPLE_VARIANCE: Final = 0.1
 #: A class that nothing is known of.
 _NOTHING: Final = ClassStatistics(services={}, source_bytes=0.0)
+_NO_CLASSES: Final = Classes()
 
 _Place = tuple[OperatorId, str]
 
@@ -45,6 +51,7 @@ def believed_times(
     own: ProfileTable | None,
     others: Sequence[ProfileTable],
     speed_ratio: Mapping[DeviceClass, float],
+    known: Classes = _NO_CLASSES,
 ) -> dict[DeviceClass, ClassStatistics]:
     """Statistics of every class and configuration; empty if nothing at all was measured of an operator.
 
@@ -54,7 +61,9 @@ def believed_times(
         own: The table of the query's content.
         others: Tables of the pipeline's other contents.
         speed_ratio: The classes that are wanted, and their calibrated speeds.
+        known: What is known of these and of classes that are not wanted.
     """
+    known = replace(known, speed_ratio={**known.speed_ratio, **speed_ratio})
     mine = times_of(own, pipeline) if own is not None else {}
     theirs = [times_of(table, pipeline) for table in others]
     found: dict[DeviceClass, dict[_Place, ServiceStatistics]] = {device_class: {} for device_class in speed_ratio}
@@ -65,15 +74,15 @@ def believed_times(
         places = [(operator.id, key) for key in first]
         for device_class, services in found.items():
             for place in places:
-                known = _measured(place, device_class, mine, theirs, speed_ratio)
-                if known is not None:
-                    services[place] = known
+                service = _measured(operator, place, device_class, mine, theirs, known)
+                if service is not None:
+                    services[place] = service
             names = pipeline.upstream_knobs(operator.id)
             knobs = [{name: configuration[name] for name in names} for configuration in first.values()]
             if not _modelled(services, places, knobs):
                 return {}
-    source_bytes = max((known.source_bytes for one in (mine, *theirs) for known in one.values()), default=0.0)
-    own_bytes = max((known.source_bytes for known in mine.values()), default=0.0)
+    source_bytes = max((seen.source_bytes for one in (mine, *theirs) for seen in one.values()), default=0.0)
+    own_bytes = max((seen.source_bytes for seen in mine.values()), default=0.0)
     return {
         device_class: ClassStatistics(services=_with_memory(services), source_bytes=own_bytes or source_bytes)
         for device_class, services in found.items()
@@ -81,11 +90,12 @@ def believed_times(
 
 
 def _measured(
+    operator: OperatorSpec,
     place: _Place,
     device_class: DeviceClass,
     mine: Mapping[DeviceClass, ClassStatistics],
     theirs: Sequence[Mapping[DeviceClass, ClassStatistics]],
-    speed_ratio: Mapping[DeviceClass, float],
+    classes: Classes,
 ) -> ServiceStatistics | None:
     """An operator's figures on a class from the nearest measurement; None: it was measured nowhere."""
     here = mine.get(device_class, _NOTHING).services.get(place)
@@ -93,16 +103,18 @@ def _measured(
         return here
     for known, doubt in ((mine, 0.0), *((other, _CONTENT_ERROR) for other in theirs)):
         best: ServiceStatistics | None = None
+        least = (0.0, 0.0)
         for other_class, statistics in sorted(known.items()):
             service = statistics.services.get(place)
             if service is None or service.believed:
                 continue
             if other_class == device_class:
                 return _scaled(service, 1.0, doubt)
-            slower, error = _slower(place[0], device_class, other_class, (mine, *theirs), speed_ratio)
+            slower, error = _slower(operator, device_class, other_class, (mine, *theirs), classes)
             scaled = _scaled(service, slower, hypot(error, doubt))
-            if best is None or scaled.error_ratio < best.error_ratio:
-                best = scaled
+            doubtful = (scaled.error_ratio, abs(log(slower)))
+            if best is None or doubtful < least:
+                best, least = scaled, doubtful
         if best is not None:
             return best
     return None
@@ -119,11 +131,11 @@ def _scaled(service: ServiceStatistics, slower: float, error_ratio: float) -> Se
 
 
 def _slower(
-    operator_id: OperatorId,
+    operator: OperatorSpec,
     device_class: DeviceClass,
     other: DeviceClass,
     tables: Sequence[Mapping[DeviceClass, ClassStatistics]],
-    speed_ratio: Mapping[DeviceClass, float],
+    classes: Classes,
 ) -> tuple[float, float]:
     """How many times slower a class is than another one, and how far off that may be."""
     same: list[float] = []
@@ -133,14 +145,18 @@ def _slower(
         for place in here.keys() & there.keys():
             if there[place].mean_ms > 0.0 and here[place].mean_ms > 0.0:
                 any_.append(log(here[place].mean_ms / there[place].mean_ms))
-                if place[0] == operator_id:
+                if place[0] == operator.id:
                     same.append(any_[-1])
     if same:
         return exp(sum(same) / len(same)), _OPERATOR_RATIO_ERROR
     if any_:
         return exp(sum(any_) / len(any_)), _CLASS_RATIO_ERROR
-    speed, theirs = speed_ratio.get(device_class, 1.0), speed_ratio.get(other, 1.0)
-    return theirs / speed if speed > 0.0 else 1.0, _CALIBRATION_ERROR
+    speed, theirs = classes.speed_ratio.get(device_class, 1.0), classes.speed_ratio.get(other, 1.0)
+    slower = theirs / speed if speed > 0.0 and theirs > 0.0 else 1.0
+    on, elsewhere_on = classes.runs_on(operator, device_class), classes.runs_on(operator, other)
+    if on != elsewhere_on:
+        return slower, hypot(_CALIBRATION_ERROR, _PROCESSORS_ERROR)
+    return slower, hypot(_CALIBRATION_ERROR, _ACCELERATORS_ERROR) if on else _CALIBRATION_ERROR
 
 
 def _modelled(

@@ -3,13 +3,18 @@
 What the running plan of a query has on a cordoned machine may stay as long as the query keeps its configuration: the
 same options with no more replicas. All else that could run there may not. The options keep their places, so that what
 is chosen from the cordoned problem means the same in the whole one.
+
+On a machine that is being drained only that stays which has nowhere else to go: operators without any other machine,
+and the plans of ``staying`` queries (drain.py).
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 
 from circinus.model.device import DeviceId
+from circinus.model.pipeline import OperatorId
 from circinus.model.plan import OperatorPlan, Plan
 from circinus.model.query import QueryId
 from cloud_planner.core.problem import Candidate, Problem, QueryProblem, Step
@@ -20,6 +25,7 @@ def cordoned(problem: Problem) -> Problem:
     shut = {machine.id for machine in problem.machines if machine.cordoned}
     if not shut:
         return problem
+    draining = {machine.id for machine in problem.machines if machine.draining}
     running: dict[QueryId, Plan] = {plan.query_id: plan for plan in problem.running}
     queries = []
     # What queries have in common stays in common; the problem holds what is looked up, so that an id stays taken.
@@ -28,10 +34,12 @@ def cordoned(problem: Problem) -> Problem:
     for query in problem.queries:
         plan = running.get(query.id)
         if plan is not None and any(placed.device_id in shut for placed in plan.operators):
-            candidates = tuple(_candidate(one, plan, shut, known) for one in query.candidates)
+            left = set() if query.id in problem.staying else draining
+            bound = bound_operators(query, shut) if left else frozenset()
+            candidates = tuple(_candidate(one, plan, shut, left, bound, known) for one in query.candidates)
         else:
             if id(query.candidates) not in alike:
-                made = tuple(_candidate(one, None, shut, known) for one in query.candidates)
+                made = tuple(_candidate(one, None, shut, draining, frozenset(), known) for one in query.candidates)
                 alike[id(query.candidates)] = made
             candidates = alike[id(query.candidates)]
         queries.append(replace(query, candidates=candidates))
@@ -42,6 +50,12 @@ def left_out(query: QueryProblem) -> tuple[DeviceId, ...]:
     """The cordoned machines that a query could run on otherwise."""
     shut = {o.machine for c in query.candidates for s in c.steps for o in s.options if o.replicas_most == 0}
     return tuple(sorted(shut))
+
+
+def bound_operators(query: QueryProblem, shut: Collection[DeviceId]) -> frozenset[OperatorId]:
+    """The operators of a query that have nowhere to go from these machines, whatever its configuration."""
+    free = {s.operator_id for c in query.candidates for s in c.steps if any(o.machine not in shut for o in s.options)}
+    return frozenset(step.operator_id for one in query.candidates for step in one.steps) - free
 
 
 def option_of(step: Step, placed: OperatorPlan) -> int | None:
@@ -68,6 +82,8 @@ def _candidate(
     candidate: Candidate,
     plan: Plan | None,
     shut: set[DeviceId],
+    left: set[DeviceId],
+    bound: frozenset[OperatorId],
     known: dict[tuple[int, tuple[OperatorPlan, ...]], Step],
 ) -> Candidate:
     kept = plan is not None and dict(plan.configuration) == dict(candidate.configuration)
@@ -76,7 +92,9 @@ def _candidate(
         here = tuple(
             placed
             for placed in (plan.operators if plan is not None and kept else ())
-            if placed.operator_id == step.operator_id and placed.device_id in shut
+            if placed.operator_id == step.operator_id
+            and placed.device_id in shut
+            and (placed.device_id not in left or step.operator_id in bound)
         )
         key = (id(step), here)
         if key not in known:
@@ -100,4 +118,4 @@ def _step(step: Step, here: tuple[OperatorPlan, ...], shut: set[DeviceId]) -> St
     return replace(step, options=options)
 
 
-__all__ = ["cordoned", "left_out", "option_of"]
+__all__ = ["bound_operators", "cordoned", "left_out", "option_of"]

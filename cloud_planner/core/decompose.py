@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from math import hypot
 from typing import Final
 
-from circinus.model.device import Accelerator, Device, DeviceClass, DeviceId, Digest
+from circinus.model.device import Device, DeviceClass, DeviceId, Digest
 from circinus.model.pipeline import (
     SOURCE,
     Configuration,
@@ -29,9 +29,14 @@ from circinus.model.pipeline import State as OperatorState
 from circinus.model.plan import Interval, Plan
 from circinus.model.profile import ProfileTable
 from circinus.model.query import Query, QueryId, Slo
+from circinus.model.selector import labels_of
+from cloud_planner.core.accelerators import accelerator_take
 from cloud_planner.core.as_found import as_found, stretched
 from cloud_planner.core.believed_times import believed_times, relative_error
 from cloud_planner.core.caution import cautious, runs_as_measured
+from cloud_planner.core.class_speeds import Classes, classes_of
+from cloud_planner.core.local_policy import inputs_at_site, refusal
+from cloud_planner.core.meant import at_source, may_run, unselected
 from cloud_planner.core.problem import Candidate, Delay, Machine, Option, Problem, QueryProblem, Step
 from cloud_planner.core.profiles import ClassStatistics, ServiceStatistics, stage_correlation_ratio
 from cloud_planner.core.revisions import NOTHING_REVISED, Revisions
@@ -72,7 +77,9 @@ class Fleet:
     """Devices to plan with, and what is known of pipelines. Tables are by bundle and content digest.
 
     ``absent`` says of devices that are known, but not planned with, why. ``choices``: what each query's search chose.
+    ``cordoned`` devices take nothing new, and what runs on ``draining`` ones goes elsewhere.
     ``revisions``: what was found to be otherwise; of these only service times are applied by decomposition.
+    ``classes``: what is known of classes, those of devices that are away among them; empty: what the devices say.
     """
 
     devices: tuple[Device, ...]
@@ -81,6 +88,9 @@ class Fleet:
     absent: Mapping[DeviceId, str] = field(default_factory=dict)
     choices: Mapping[QueryId, tuple[Choice, ...]] = field(default_factory=dict)
     revisions: Revisions = NOTHING_REVISED
+    classes: Classes = field(default_factory=Classes)
+    cordoned: frozenset[DeviceId] = frozenset()
+    draining: frozenset[DeviceId] = frozenset()
 
     def table(self, registered: RegisteredPipeline, content: ContentRef) -> ProfileTable | None:
         """What was measured of a pipeline on a content; None: nothing."""
@@ -97,8 +107,9 @@ def decompose(fleet: Fleet, queries: Sequence[Query], running: tuple[Plan, ...] 
     work = _Decomposition(fleet=fleet, near=Vicinity(devices), running={plan.query_id: plan for plan in running})
     problems = [_query_problem(work, query) for query in sorted(queries, key=lambda query: query.id)]
     wanted = {query.id for query in queries}
+    labelled = any(query.selector for query in queries)
     problem = Problem(
-        machines=tuple(_machine(device) for device in devices),
+        machines=tuple(_machine(device, fleet, labelled) for device in devices),
         wires=tuple(wires(devices)),
         queries=tuple(problems),
         running=tuple(plan for plan in running if plan.query_id in wanted),
@@ -117,7 +128,7 @@ def memory_limit_bytes(measured_bytes: int) -> int:
     return -(-needed // MEMORY_STEP_BYTES) * MEMORY_STEP_BYTES
 
 
-def _machine(device: Device) -> Machine:
+def _machine(device: Device, fleet: Fleet, labelled: bool = False) -> Machine:
     return Machine(
         id=device.id,
         tier=device.tier,
@@ -125,8 +136,11 @@ def _machine(device: Device) -> Machine:
         cores=device.cores,
         memory_bytes=device.memory_bytes,
         accelerator_slots=sum(accelerator.slots for accelerator in device.accelerators),
-        accelerator_memory_bytes=sum(accelerator.memory_bytes for accelerator in device.accelerators),
+        accelerator_memory_bytes=sum(one.memory_bytes for one in device.accelerators if not one.unified),
         price_per_h=device.price_per_h,
+        cordoned=device.id in fleet.cordoned or device.id in fleet.draining,
+        draining=device.id in fleet.draining,
+        labels=labels_of(device) if labelled else {},
     )
 
 
@@ -144,7 +158,10 @@ def problem_of_choices(
     """
     devices = tuple(sorted(fleet.devices, key=lambda device: device.id))
     registered = fleet.pipelines[query.pipeline_id]
-    usable = usable_devices(devices, query, registered)
+    bound = {query.source_device_id, *(operator.pinned for operator in registered.pipeline.operators)}
+    near = Vicinity([one for one in devices if one.id not in fleet.draining or one.id in bound])
+    usable = near.usable(query.source_device_id, registered.environment_digest, query.pipeline_id)
+    meant = near.meant.of(query.selector)
     if time_ratio != 1.0:
         statistics = {device_class: stretched(known, time_ratio) for device_class, known in statistics.items()}
     problem = QueryProblem(
@@ -153,11 +170,10 @@ def problem_of_choices(
         weight=query.weight,
         slo=replace(query.slo, accuracy_ratio=None),
         source=query.source_device_id,
-        candidates=tuple(_candidate(registered, choice, statistics, usable, query) for choice in choices),
+        candidates=tuple(_candidate(registered, choice, statistics, usable, query, meant) for choice in choices),
     )
-    return Problem(
-        machines=tuple(_machine(device) for device in devices), wires=tuple(wires(devices)), queries=(problem,)
-    )
+    machines = tuple(_machine(device, fleet) for device in devices)
+    return Problem(machines=machines, wires=tuple(wires(devices)), queries=(problem,))
 
 
 def content_of(registered: RegisteredPipeline, name: str) -> ContentRef:
@@ -190,13 +206,20 @@ def content_statistics(
         for other in registered.contents
         if other.digest != content.digest and (registered.bundle_digest, other.digest) in fleet.tables
     ]
-    speeds = {device.device_class: device.speed_ratio for device in fleet.devices}
+    here = {device.device_class for device in fleet.devices}
+    known_classes = fleet.classes if here <= fleet.classes.speed_ratio.keys() else classes_of(fleet.devices)
+    speeds = {device_class: known_classes.speed_ratio[device_class] for device_class in sorted(here)}
     own = fleet.table(registered, content)
-    key, tables = (registered.bundle_digest, content.digest, tuple(sorted(speeds.items()))), (own, *others)
+    seen = tuple(
+        (name, speed, known_classes.accelerator_kinds[name]) for name, speed in known_classes.speed_ratio.items()
+    )
+    key, tables = (registered.bundle_digest, content.digest, tuple(speeds), seen), (own, *others)
     known = memo.get(key) if memo is not None else None
     if known is not None and [id(one) for one in known[0]] == [id(one) for one in tables]:
         return known[1]
-    found = believed_times(registered.pipeline, tuple(registered.pipeline.configurations()), own, others, speeds)
+    found = believed_times(
+        registered.pipeline, tuple(registered.pipeline.configurations()), own, others, speeds, known_classes
+    )
     if memo is not None:
         memo[key] = (tables, found)
     return found
@@ -233,6 +256,8 @@ def _query_problem(work: _Decomposition, query: Query) -> QueryProblem:
         source=query.source_device_id,
         candidates=candidates,
         stream=stream_text(query, registered),
+        selector=query.selector,
+        at_source=at_source(registered) if query.selector else frozenset(),
         impossible=impossible,
     )
 
@@ -242,8 +267,9 @@ def _candidates(
 ) -> tuple[Candidate, ...]:
     """What a query could be served with; the very same for queries that do not differ in what it depends on."""
     content = content_of(registered, query.content)
-    usable = work.near.usable(query.source_device_id, registered.environment_digest)
+    usable = work.near.usable(query.source_device_id, registered.environment_digest, query.pipeline_id)
     pinned = any(operator.pinned == SOURCE for operator in registered.pipeline.operators)
+    meant = work.near.meant.of(query.selector)
     measured = (registered.bundle_digest, content.digest)
     if measured not in work.statistics:
         work.statistics[measured] = content_statistics(work.fleet, query)
@@ -257,6 +283,7 @@ def _candidates(
         tuple((configuration_key(choice.configuration), choice.accuracy) for choice in choices),
         tuple(device.id for device in usable),
         query.source_device_id if pinned else None,
+        meant,
         query.rate_per_s,
         query.slo.latency_ms,
         settled,
@@ -269,7 +296,7 @@ def _candidates(
     profiles = [profile for ones in (table.times.values() if table is not None else ()) for profile in ones]
     made = [
         replace(
-            _candidate(registered, choice, statistics, usable, query),
+            _candidate(registered, choice, statistics, usable, query, meant),
             stage_correlation_ratio=stage_correlation_ratio(profiles, choice.configuration),
         )
         for choice in choices
@@ -298,9 +325,14 @@ def _impossible(fleet: Fleet, near: Vicinity, query: Query, registered: Register
         return f"its source device {query.source_device_id} can't be planned with: {why}"
     if not environment_ready(source, registered.environment_digest):
         return f"its source can't run on {source.id}: {environment_reason(source, registered.environment_digest)}"
-    usable = near.usable(source.id, registered.environment_digest)
+    if why := refusal(source, query.pipeline_id):
+        return why
+    usable = near.usable(source.id, registered.environment_digest, query.pipeline_id)
+    meant = near.meant.of(query.selector)
     for operator in registered.pipeline.operators:
-        if not any(_may_run(operator, device, query) for device in usable):
+        if not any(may_run(operator, device.id, query, meant) for device in usable):
+            if why := unselected(operator, usable, query):
+                return why
             where = f" (pinned to {operator.pinned})" if operator.pinned else ""
             return f"no reachable device can run operator {operator.id}{where}"
     return ""
@@ -312,30 +344,21 @@ def environment_reason(device: Device, digest: Digest) -> str:
     return (said.reason or "it is not ready") if said is not None else "its environment is not known there"
 
 
-def usable_devices(devices: Sequence[Device], query: Query, registered: RegisteredPipeline) -> tuple[Device, ...]:
-    """The devices that a query's operators could be placed on: reachable, and their environment is ready."""
-    return Vicinity(devices).usable(query.source_device_id, registered.environment_digest)
-
-
-def _may_run(operator: OperatorSpec, device: Device, query: Query) -> bool:
-    if not operator.pinned:
-        return True
-    return device.id == (query.source_device_id if operator.pinned == SOURCE else operator.pinned)
-
-
 def _candidate(
     registered: RegisteredPipeline,
     choice: Choice,
     statistics: Mapping[DeviceClass, ClassStatistics],
     usable: tuple[Device, ...],
     query: Query,
+    meant: frozenset[DeviceId] | None,
 ) -> Candidate:
     pipeline, configuration = registered.pipeline, choice.configuration
     return Candidate(
         configuration=configuration,
         accuracy=choice.accuracy,
         steps=tuple(
-            _step(registered, operator, configuration, statistics, usable, query) for operator in pipeline.operators
+            _step(registered, operator, configuration, statistics, usable, query, meant)
+            for operator in pipeline.operators
         ),
         source_bytes=max((known.source_bytes for known in statistics.values()), default=0.0),
         outputs=pipeline.outputs,
@@ -371,6 +394,7 @@ def _step(
     statistics: Mapping[DeviceClass, ClassStatistics],
     usable: tuple[Device, ...],
     query: Query,
+    meant: frozenset[DeviceId] | None,
 ) -> Step:
     services = {
         device_class: service
@@ -380,7 +404,7 @@ def _step(
     options: list[Option] = []
     for device in usable:
         service = services.get(device.device_class)
-        if service is not None and _may_run(operator, device, query):
+        if service is not None and may_run(operator, device.id, query, meant):
             options.extend(_options(operator, device, service, query))
     # Output does not depend on the class: the most often measured figure is the best.
     most = max(services.values(), key=lambda service: service.samples, default=None)
@@ -390,7 +414,7 @@ def _step(
         output_bytes=most.output_bytes if most is not None else 0.0,
         options=tuple(options),
         single=operator.state is OperatorState.PER_SOURCE,
-        site_inputs=frozenset(operator.site_inputs),
+        site_inputs=inputs_at_site(operator, usable, query.pipeline_id),
         share_key=share_key(
             f"{registered.bundle_digest} {registered.environment_digest} {operator.entry_point}",
             operator.id,
@@ -400,7 +424,7 @@ def _step(
 
 
 def _options(operator: OperatorSpec, device: Device, service: ServiceStatistics, query: Query) -> list[Option]:
-    accelerator = accelerator_for(operator, device)
+    taken = accelerator_take(operator, device, service)
     found = []
     for cores in CORE_SHARES:
         if cores > device.cores:
@@ -413,34 +437,12 @@ def _options(operator: OperatorSpec, device: Device, service: ServiceStatistics,
                 cores=cores,
                 service=Delay(mean_ms=mean_ms, variance_ms2=service.variance_ms2 / cores**2),
                 capacity_per_s=capacity_per_s,
-                memory_bytes=memory_limit_bytes(service.memory_bytes),
-                accelerator_slots=1 if accelerator is not None else 0,
-                accelerator_memory_bytes=_accelerator_memory_bytes(accelerator, service),
+                memory_bytes=memory_limit_bytes(service.memory_bytes) + taken.common_bytes,
+                accelerator_slots=taken.slots,
+                accelerator_memory_bytes=taken.memory_bytes,
             )
         )
         at_ease = query.rate_per_s <= EASE_RATIO * capacity_per_s
         if query.slo.latency_ms is not None and at_ease and mean_ms <= NEGLIGIBLE_RATIO * query.slo.latency_ms:
             break
     return found
-
-
-def _accelerator_memory_bytes(accelerator: Accelerator | None, service: ServiceStatistics) -> int:
-    """What a replica takes of an accelerator's memory: what was measured, else an even part for each slot.
-
-    Where nobody knows how much there is, slots alone limit.
-    """
-    if accelerator is None or accelerator.memory_bytes == 0:
-        return 0
-    return service.accelerator_memory_bytes or accelerator.memory_bytes // max(1, accelerator.slots)
-
-
-def accelerator_for(operator: OperatorSpec, device: Device) -> Accelerator | None:
-    """The accelerator that an operator uses on a device: its variant ran on it when the class was profiled.
-
-    Each replica takes one slot.
-    """
-    for kind in operator.accelerator_kinds:
-        for accelerator in device.accelerators:
-            if accelerator.kind == kind and accelerator.slots > 0:
-                return accelerator
-    return None

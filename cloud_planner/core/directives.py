@@ -8,10 +8,10 @@ processes leave out the generation: what doesn't change keeps its processes.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
-from circinus.model.device import Device, DeviceId, Tier
-from circinus.model.directive import Directive, Generation, Peer, Route, SourceSpec, Target
+from circinus.model.device import Device, DeviceId, SiteId, Tier
+from circinus.model.directive import NO_SITE, Directive, Generation, Peer, Route, SourceSpec, Target
 from circinus.model.pipeline import SOURCE, OperatorId, OperatorSpec, RegisteredPipeline, knobs_of
 from circinus.model.plan import OperatorPlan, Plan
 from circinus.model.query import Query, QueryId, is_fed
@@ -70,6 +70,7 @@ def directives(
         for host in _answerers(outputs, hosts):
             routes.setdefault(host, []).append(_answer_route(query, registered))
     peers = _peers(fleet, pairs)
+    callers = dialled_by(peers, {device.id: device.site for device in fleet.devices})
     return tuple(
         Directive(
             device_id=device_id,
@@ -78,8 +79,9 @@ def directives(
             routes=tuple(routes.get(device_id, ())),
             sources=tuple(sources.get(device_id, ())),
             peers=tuple(sorted(peers.get(device_id, ()), key=lambda peer: peer.device_id)),
+            dialled_by=callers.get(device_id, ()),
         )
-        for device_id in sorted({*runs, *routes, *sources, *peers})
+        for device_id in sorted({*runs, *routes, *sources, *peers, *callers})
     )
 
 
@@ -193,8 +195,26 @@ def _peers(fleet: Fleet, pairs: set[tuple[DeviceId, DeviceId]]) -> dict[DeviceId
             continue
         dialler, dialled = (one, other) if _dials(one, other) else (other, one)
         if dialled.data_address:
-            found.setdefault(dialler.id, []).append(Peer(device_id=dialled.id, address=dialled.data_address))
+            peer = Peer(device_id=dialled.id, address=dialled.data_address, site=dialled.site)
+            found.setdefault(dialler.id, []).append(peer)
     return found
+
+
+def dialled_by(
+    peers: Mapping[DeviceId, Sequence[Peer]], sites: Mapping[DeviceId, SiteId]
+) -> dict[DeviceId, tuple[Peer, ...]]:
+    """Who dials each device, as a device lets in nobody else. ``peers``: whom each device dials."""
+    found: dict[DeviceId, list[Peer]] = {}
+    for dialler, dialled in sorted(peers.items()):
+        for peer in dialled:
+            caller = Peer(device_id=dialler, address="", site=sites.get(dialler, NO_SITE))
+            found.setdefault(peer.device_id, []).append(caller)
+    return {device_id: tuple(callers) for device_id, callers in found.items()}
+
+
+def sites_told(directives: Iterable[Directive]) -> dict[DeviceId, SiteId]:
+    """Where devices stand, as directives say."""
+    return {peer.device_id: peer.site for one in directives for peer in (*one.peers, *one.dialled_by)}
 
 
 def _dials(one: Device, other: Device) -> bool:

@@ -230,7 +230,7 @@ def _missed(room: Room, limit: Limit, relaxation: Relaxation, move: Found) -> st
             return f"not accurate enough: {need:.6g} is promised, {limit.bound:.6g} asked for"
         case LimitKind.BUDGET:
             return f"over the budget of {limit.bound:.6g} per hour"
-        case LimitKind.CORDON | LimitKind.APART | LimitKind.RESIDENCY:
+        case LimitKind.CORDON | LimitKind.APART | LimitKind.RESIDENCY | LimitKind.SELECTOR:
             return f"not allowed: {limit.text}"
         case _:
             return f"does not fit: lacks {relaxation.text.removeprefix('+')}"

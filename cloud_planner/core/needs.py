@@ -14,6 +14,7 @@ from circinus.model.device import Device, DeviceClass, DeviceId, Digest
 from circinus.model.pipeline import Configuration, ContentRef, PipelineId, RegisteredPipeline, configuration_key
 from circinus.model.plan import Plan
 from circinus.model.query import Query, QueryId
+from cloud_planner.core.class_speeds import classes_of
 from cloud_planner.core.decompose import Fleet, content_of, impossibility
 from cloud_planner.core.live_search import Wanted, sample_order
 from cloud_planner.core.vicinity import Vicinity
@@ -152,9 +153,10 @@ def profiling_device(
     """The device that scores a query's configurations: of the fastest class that can; None: there is none now."""
     registered = fleet.pipelines[query.pipeline_id]
     content = content_of(registered, query.content)
+    speeds = (fleet.classes if fleet.classes.speed_ratio else classes_of(fleet.devices)).speed_ratio
     return min(
         _able(near or Vicinity(fleet.devices), query, registered, content, circumstances),
-        key=lambda device: (-device.speed_ratio, -device.cores, device.id),
+        key=lambda device: (-speeds.get(device.device_class, device.speed_ratio), -device.cores, device.id),
         default=None,
     )
 
@@ -165,7 +167,7 @@ def _able(
     """The devices that could profile for a query now: near, connected, and nothing failed on their class."""
     return [
         device
-        for device in near.usable(query.source_device_id, registered.environment_digest)
+        for device in near.usable(query.source_device_id, registered.environment_digest, query.pipeline_id)
         if device.id in circumstances.connected
         and (registered.bundle_digest, content.digest, device.device_class) not in circumstances.failures
     ]

@@ -15,6 +15,7 @@ from circinus.model.pipeline import configuration_key
 from circinus.model.plan import Certainty, Plan, Selection
 from circinus.model.query import Query, QueryId
 from cloud_planner.core.decompose import Choice, Fleet, decompose
+from cloud_planner.core.drain import drained
 from cloud_planner.core.needs import Assessment, Circumstances, assess, unmeasured
 from cloud_planner.core.problem import Problem
 from cloud_planner.core.revisions import Revisions, revised_devices, revised_queries, shifted
@@ -136,7 +137,10 @@ def plan(problem: Problem, solver: Solver, limits: SelectLimits) -> PlanResult:
     from cloud_planner.core.audit import audit
     from cloud_planner.core.select import select
 
-    selection = select(problem, solver, limits=limits).selection
+    held = limits.held
+    selection = drained(
+        problem, lambda one, moving: select(one, solver, limits=replace(limits, held=held - moving)).selection
+    )
     return PlanResult(selection=selection, findings=tuple(str(finding) for finding in audit(problem, selection)))
 
 

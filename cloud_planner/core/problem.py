@@ -7,6 +7,7 @@ type that could be bought has a larger count, or none (unlimited).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -60,7 +61,8 @@ class Machine:
 
     ``exclusive``: each machine runs replicas of one operator of one query only. Prices are of one machine.
     Machines of one type reach each other over the link from the type to itself, or freely if there is none.
-    ``cordoned``: it takes nothing new; what the running plan of a query has there may stay (cordon.py).
+    ``cordoned``: it takes nothing new; what the running plan of a query has there may stay (cordon.py). ``draining``:
+    it is cordoned, and what is there goes wherever else it can run (drain.py). ``labels``: by which selectors mean it.
     """
 
     id: DeviceId
@@ -75,6 +77,8 @@ class Machine:
     count: int | None = 1
     exclusive: bool = False
     cordoned: bool = False
+    draining: bool = False
+    labels: Mapping[str, tuple[str, ...]] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,7 +179,9 @@ class QueryProblem:
     direction). ``arrival_cv2`` is the squared coefficient of variation of the time between items (0: even).
     ``splittable``: one operator's items may be divided over several options. ``apart_from``: its plan shares no machine
     with the plans of these, other than its own source. ``stream``: queries with the same one, source and rate read the
-    very same items ("": nobody else does).
+    very same items ("": nobody else does). ``selector``: what its options are on, but those of ``at_source``, which its
+    pipeline pins there (meant.py); "": any machine. ``freely``: what it could be served with without its selector, if
+    that was looked for; selection knows nothing of it.
     """
 
     id: QueryId
@@ -189,6 +195,9 @@ class QueryProblem:
     splittable: bool = False
     apart_from: frozenset[QueryId] = frozenset()
     stream: str = ""
+    selector: str = ""
+    at_source: frozenset[OperatorId] = frozenset()
+    freely: tuple[Candidate, ...] = ()
     #: Said of the query when it can't be planned at all, in place of candidates.
     impossible: str = ""
 
@@ -201,7 +210,8 @@ class Problem:
     capacity and of a link's bandwidth. ``served_ratio``: with Objective.COST, the share of total
     weight x rate that must be served. ``running``: the plans in force; the fewest are changed among equals.
     ``slo_probability_ratio``: a plan meets its SLO if it does so with at least this probability. ``budget_per_h``: the
-    most that machines and traffic may cost together.
+    most that machines and traffic may cost together. ``staying``: queries whose plans can't go elsewhere, so that
+    they may keep what they have on machines that are being drained.
     """
 
     machines: tuple[Machine, ...]
@@ -217,3 +227,4 @@ class Problem:
     uplinks: tuple[Uplink, ...] = ()
     budget_per_h: float | None = None
     sharing: Sharing = Sharing.NONE
+    staying: frozenset[QueryId] = frozenset()

@@ -69,7 +69,7 @@ def conflict(problem: Problem, selection: Selection, query_id: QueryId, solver: 
 def conflict_in(room: Room) -> Conflict:
     """The same for a query and the plans beside which it must fit."""
     problem, query = room.problem, room.query
-    if query.impossible or not query.candidates:
+    if (query.impossible or not query.candidates) and not query.freely:
         said = query.impossible or "no configuration is known: there are no profiles"
         return Conflict(query_id=query.id, reason=said)
     if query.splittable and room.solver is None:

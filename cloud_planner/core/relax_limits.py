@@ -13,10 +13,11 @@ from enum import StrEnum
 from math import ceil, floor, isfinite, log10
 
 from circinus.model.query import QueryId, Slo
+from cloud_planner.core.meant import widest
 from cloud_planner.core.network import Network
 from cloud_planner.core.placeable import number_of
 from cloud_planner.core.placeable_room import machines_of, most_taken
-from cloud_planner.core.problem import Machine, Problem, QueryProblem
+from cloud_planner.core.problem import Candidate, Machine, Problem, QueryProblem
 from cloud_planner.core.resources import capacity_of, fit_count, is_single, shape_of
 
 #: A limit moved by this factor holds nothing back.
@@ -42,10 +43,11 @@ class LimitKind(StrEnum):
     CORDON = "cordon"
     APART = "apart"
     RESIDENCY = "residency"
+    SELECTOR = "selector"
 
 
 SLO_KINDS = frozenset({LimitKind.LATENCY, LimitKind.ACCURACY, LimitKind.COST})
-RULES = frozenset({LimitKind.CORDON, LimitKind.APART, LimitKind.RESIDENCY})
+RULES = frozenset({LimitKind.CORDON, LimitKind.APART, LimitKind.RESIDENCY, LimitKind.SELECTOR})
 #: In the order of a shape's figures.
 SIZES = (LimitKind.CORES, LimitKind.MEMORY, LimitKind.SLOTS, LimitKind.ACCELERATOR_MEMORY)
 _SLO_FIELDS = {
@@ -99,6 +101,8 @@ class Limit:
                 return f"apart from {on}"
             case LimitKind.RESIDENCY:
                 return "data stays at its site"
+            case LimitKind.SELECTOR:
+                return f"selector {on!r}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,6 +137,8 @@ class Relaxation:
             return f"let it share a machine with {on}"
         if kind is LimitKind.RESIDENCY:
             return "let its data leave its site"
+        if kind is LimitKind.SELECTOR:
+            return f"drop its selector {on!r}"
         if self.bound is None:
             return f"no bound on {kind.value}"
         more = self.bound - self.limit.bound
@@ -170,6 +176,7 @@ def _count(more: float, what: str) -> str:
 def limits_of(problem: Problem, number: int) -> tuple[Limit, ...]:
     """All limits that could hold a query back, those of its SLO first."""
     query = problem.queries[number]
+    wide = widest(query)
     found = [
         Limit(kind=kind, subject=(), bound=bound, percentile_ratio=query.slo.percentile_ratio)
         for kind, name in _SLO_FIELDS.items()
@@ -177,19 +184,21 @@ def limits_of(problem: Problem, number: int) -> tuple[Limit, ...]:
     ]
     if problem.budget_per_h is not None:
         found.append(Limit(kind=LimitKind.BUDGET, subject=(), bound=problem.budget_per_h))
-    near = set(machines_of(query))
+    near = set(machines_of(wide))
     for machine in problem.machines:
         if machine.id in near:
-            found += _machine_limits(machine, query)
-    found += _link_limits(problem, query)
+            found += _machine_limits(machine, wide)
+    found += _link_limits(problem, wide)
     apart = {
         other.id
         for other in problem.queries
         if other.id != query.id and (other.id in query.apart_from or query.id in other.apart_from)
     }
     found += [Limit(kind=LimitKind.APART, subject=(other,), bound=0.0) for other in sorted(apart)]
-    if any(step.site_inputs for candidate in query.candidates for step in candidate.steps):
+    if any(step.site_inputs for candidate in wide.candidates for step in candidate.steps):
         found.append(Limit(kind=LimitKind.RESIDENCY, subject=(), bound=0.0))
+    if query.freely:
+        found.append(Limit(kind=LimitKind.SELECTOR, subject=(query.selector,), bound=0.0))
     return tuple(found)
 
 
@@ -247,6 +256,8 @@ def moved(problem: Problem, number: int, limit: Limit, bound: float | None) -> P
         return replace(problem, budget_per_h=bound)
     if limit.kind is LimitKind.RESIDENCY:
         return _with_query(problem, number, _anywhere(query))
+    if limit.kind is LimitKind.SELECTOR:
+        return _with_query(problem, number, widest(query))
     if limit.kind is LimitKind.APART:
         return _beside(problem, query.id, limit.subject[0])
     if limit.kind is LimitKind.LINK:
@@ -315,11 +326,13 @@ def _with_query(problem: Problem, number: int, query: QueryProblem) -> Problem:
 
 
 def _anywhere(query: QueryProblem) -> QueryProblem:
-    candidates = tuple(
-        replace(candidate, steps=tuple(replace(step, site_inputs=frozenset()) for step in candidate.steps))
-        for candidate in query.candidates
-    )
-    return replace(query, candidates=candidates)
+    def free(ones: tuple[Candidate, ...]) -> tuple[Candidate, ...]:
+        return tuple(
+            replace(candidate, steps=tuple(replace(step, site_inputs=frozenset()) for step in candidate.steps))
+            for candidate in ones
+        )
+
+    return replace(query, candidates=free(query.candidates), freely=free(query.freely))
 
 
 def _beside(problem: Problem, first: str, second: str) -> Problem:

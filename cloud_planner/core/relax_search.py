@@ -14,6 +14,7 @@ from scipy.special import ndtri
 
 from circinus.model.device import DeviceId
 from cloud_planner.core.estimate import SLACK_RATIO, Z95, latency_limit_ms
+from cloud_planner.core.meant import widest
 from cloud_planner.core.network import Network
 from cloud_planner.core.placeable_room import Fit, Room, most_taken
 from cloud_planner.core.problem import Problem, QueryProblem, Sharing
@@ -97,7 +98,7 @@ class Seeker:
 
 def limits_near(room: Room) -> tuple[Limit, ...]:
     """The limits of a room's query but for capacity that it could not use up, whatever else gave way."""
-    problem, query = room.problem, room.query
+    problem, query = room.problem, widest(room.query)
     limits = limits_of(problem, room.number)
     paid = query.slo.cost_per_h is not None or problem.budget_per_h is not None
     if paid or problem.sharing is not Sharing.NONE:

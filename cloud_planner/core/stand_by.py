@@ -254,7 +254,8 @@ def _at(candidate: Candidate, device_id: DeviceId) -> Candidate:
 
 def _choose(case: _Case, room: Room, problem: Problem, local: QueryProblem, kept: StandBy | None) -> StandByChoice:
     if not local.candidates:
-        reason = f"no configuration that was measured can run on {case.device.id} alone"
+        selected = f" with its selector {case.query.selector!r}" if case.query.selector else ""
+        reason = f"no configuration that was measured can run on {case.device.id} alone{selected}"
         return StandByChoice(query_id=case.query.id, reason=reason)
     bound = case.query.slo.accuracy_ratio
     best: _Found | None = None

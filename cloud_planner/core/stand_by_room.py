@@ -32,11 +32,11 @@ class Room:
             cores=device.cores,
             memory_bytes=device.memory_bytes,
             slots=sum(one.slots for one in device.accelerators),
-            accelerator_memory_bytes=sum(one.memory_bytes for one in device.accelerators),
-        )
-        if any(one.memory_bytes == 0 for one in device.accelerators):
             # Where nobody knows how much there is, slots alone limit.
-            room.accelerator_memory_bytes = 2**60
+            accelerator_memory_bytes=2**60
+            if device.accelerator_memory_bytes is None
+            else device.accelerator_memory_bytes,
+        )
         for replica_set in directive.replica_sets if directive is not None else ():
             room.take(replica_set)
         return room
@@ -69,7 +69,7 @@ def own_cores(directive: Directive | None, query_id: QueryId) -> float:
 def shares(device: Device, room: Room) -> dict[tuple[object, ...], float]:
     """A room as shares of its device, as templates have it."""
     slots = sum(one.slots for one in device.accelerators)
-    memory_bytes = sum(one.memory_bytes for one in device.accelerators)
+    memory_bytes = sum(one.memory_bytes for one in device.accelerators if not one.unified)
     shares: dict[tuple[object, ...], float] = {
         ("cores", device.id): room.cores / device.cores,
         ("memory", device.id): room.memory_bytes / device.memory_bytes,

@@ -21,6 +21,7 @@ from typing import Final
 from circinus.model.device import Device, DeviceId
 from circinus.model.directive import Directive, Generation, Peer, ReplicaSet, Route, SourceSpec, StandBy
 from circinus.model.query import QueryId
+from cloud_planner.core.directives import dialled_by, sites_told
 
 #: What a step takes: processes start, sources switch, items in flight end, processes stop.
 STEP_S: Final = 3.0
@@ -70,12 +71,12 @@ def capacities(devices: Iterable[Device]) -> dict[DeviceId, Amounts]:
     """What devices have; accelerator memory that nobody knows is no bound."""
     found: dict[DeviceId, Amounts] = {}
     for device in devices:
-        unknown = any(one.memory_bytes == 0 for one in device.accelerators)
+        accelerator_bytes = device.accelerator_memory_bytes
         found[device.id] = (
             device.cores,
             float(device.memory_bytes),
             float(sum(one.slots for one in device.accelerators)),
-            float("inf") if unknown else float(sum(one.memory_bytes for one in device.accelerators)),
+            float("inf") if accelerator_bytes is None else float(accelerator_bytes),
         )
     return found
 
@@ -236,6 +237,7 @@ class _Way:
             if one.device_id in have
         ]
         self._peers = _all_peers(there, after)
+        self._sites = sites_told((*before, *after))
         self._rate = {
             source.query_id: source.weight * source.rate_per_s
             for directive in (*before, *after)
@@ -290,6 +292,7 @@ class _Way:
                 then = self._held((), {group: there})
                 if any(then.fits(self._last[other]) for other in self.left):
                     self._peers = _merged_peers(self._peers, others)
+                    self._sites |= sites_told(others)
                     self._now[group] = there
                     self._detoured.add(group)
                     return group
@@ -337,6 +340,7 @@ class _Way:
         for group in sorted(self._now, key=sorted):
             for device_id, part in self._now[group].items():
                 by_device[device_id].append(part)
+        callers = dialled_by(self._peers, self._sites)
         return tuple(
             Directive(
                 device_id=device_id,
@@ -346,8 +350,9 @@ class _Way:
                 sources=tuple(one for part in by_device[device_id] for one in part.sources),
                 peers=self._peers.get(device_id, ()),
                 stand_bys=tuple(one for part in by_device[device_id] for one in part.stand_bys),
+                dialled_by=callers.get(device_id, ()),
             )
-            for device_id in sorted({*by_device, *self._peers})
+            for device_id in sorted({*by_device, *self._peers, *callers})
         )
 
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 
-from circinus.model.device import Device, DeviceId, Digest
+from circinus.model.device import Device, DeviceId, Digest, SiteId
+from circinus.model.pipeline import PipelineId
+from cloud_planner.core.local_policy import allows, any_policy
+from cloud_planner.core.meant import Meant
 from cloud_planner.core.problem import Wire
 
 
@@ -41,10 +44,13 @@ class Vicinity:
     def __init__(self, devices: Sequence[Device]) -> None:
         self.devices = tuple(devices)
         self.by_id = {device.id: device for device in devices}
+        self.meant = Meant(self.devices)
         self._onward: dict[DeviceId, list[DeviceId]] = defaultdict(list)
         for wire in wires(devices):
             self._onward[wire.source].append(wire.target)
         self._reached: dict[DeviceId, frozenset[DeviceId]] = {}
+        self._policies = any_policy(devices)
+        self._allowed: dict[tuple[int, SiteId, PipelineId], tuple[Device, ...]] = {}
         self._usable: dict[tuple[frozenset[DeviceId], Digest], tuple[Device, ...]] = {}
 
     def reachable(self, source: DeviceId) -> frozenset[DeviceId]:
@@ -59,8 +65,22 @@ class Vicinity:
             self._reached[source] = frozenset(seen)
         return self._reached[source]
 
-    def usable(self, source: DeviceId, digest: Digest) -> tuple[Device, ...]:
-        """Those of them whose environment is ready; the very same tuple where it is the same devices."""
+    def usable(self, source: DeviceId, digest: Digest, pipeline_id: PipelineId) -> tuple[Device, ...]:
+        """Those of them whose environment is ready and whose owners allow the pipeline.
+
+        The very same tuple where it is the same devices.
+        """
+        ready = self._ready(source, digest)
+        origin = self.by_id.get(source)
+        if not self._policies or origin is None:
+            return ready
+        key = (id(ready), origin.site, pipeline_id)
+        if key not in self._allowed:
+            found = tuple(device for device in ready if allows(device, pipeline_id, origin.site))
+            self._allowed[key] = ready if len(found) == len(ready) else found
+        return self._allowed[key]
+
+    def _ready(self, source: DeviceId, digest: Digest) -> tuple[Device, ...]:
         key = (self.reachable(source), digest)
         if key not in self._usable:
             self._usable[key] = tuple(

@@ -16,6 +16,7 @@ from circinus.model.device import DeviceId, SiteId
 from circinus.model.pipeline import OperatorId
 from circinus.model.query import QueryId
 from circinus.model.what_if import AddDevices, RemoveDevice
+from cloud_planner.core.meant import selects
 from cloud_planner.core.problem import Candidate, Machine, Option, Problem, QueryProblem, Step, Uplink, Wire
 
 _MOST_DEVICES = 1_000
@@ -60,19 +61,23 @@ def add_devices(problem: Problem, change: AddDevices, kin: Kin) -> tuple[Problem
         if name not in taken:
             names.append(name)
     wires, uplinks = _links(problem, like, site, names)
+    news = [_new(like, name, site) for name in names]
     made = replace(
         problem,
-        machines=(
-            *problem.machines,
-            *(replace(like, id=name, site=site, count=1, cordoned=False) for name in names),
-        ),
+        machines=(*problem.machines, *news),
         wires=wires,
         uplinks=uplinks,
-        queries=_with_options(problem, like, names, kin),
+        queries=_with_options(problem, like, news, kin),
     )
     classes = {**kin.classes, **dict.fromkeys(names, kin.class_of(like.id))}
     told = f"{', '.join(names[:4])}{', ...' if len(names) > 4 else ''}: new, like {like.id}"
     return made, replace(kin, classes=classes), told
+
+
+def _new(like: Machine, name: DeviceId, site: SiteId) -> Machine:
+    """A machine like another one; its labels are that one's, but for those that say which it is and where."""
+    own = {"device": (str(name),), "site": (str(site),)} if like.labels else {}
+    return replace(like, id=name, site=site, count=1, cordoned=False, draining=False, labels={**like.labels, **own})
 
 
 def _like(problem: Problem, change: AddDevices, kin: Kin) -> Machine:
@@ -149,7 +154,7 @@ def _between(
     return [(pattern, replace(pattern, source=a, target=b)) for a in group for b in group if a != b]
 
 
-def _with_options(problem: Problem, like: Machine, names: list[DeviceId], kin: Kin) -> tuple[QueryProblem, ...]:
+def _with_options(problem: Problem, like: Machine, news: list[Machine], kin: Kin) -> tuple[QueryProblem, ...]:
     """The queries, which may run on the new devices all that they may run on others of the class."""
     kind = kin.class_of(like.id)
     same = {machine.id for machine in problem.machines if kin.class_of(machine.id) == kind}
@@ -167,7 +172,7 @@ def _with_options(problem: Problem, like: Machine, names: list[DeviceId], kin: K
     found = []
     for query in problem.queries:
         pinned = _at_source(query) if pins is None else pins.get(query.id, set())
-        found.append(_extended(query, like.id, names, same, elsewhere, pinned, steps))
+        found.append(_extended(query, like.id, news, same, elsewhere, pinned, steps))
     return tuple(found)
 
 
@@ -188,7 +193,7 @@ def _what_runs(candidate: Candidate, step: Step) -> tuple[object, ...]:
 def _extended(
     query: QueryProblem,
     like: DeviceId,
-    names: list[DeviceId],
+    news: list[Machine],
     same: set[DeviceId],
     elsewhere: Mapping[tuple[object, ...], tuple[Option, ...]],
     pinned: set[OperatorId],
@@ -202,9 +207,14 @@ def _extended(
                 steps.append(step)
                 continue
             ways = _ways(step, like, same) or elsewhere.get(_what_runs(candidate, step), ())
-            key = (id(step), ways)
+            key = (id(step), ways, query.selector)
             if key not in known:
-                more = tuple(replace(way, machine=name, replicas_most=None) for name in names for way in ways)
+                more = tuple(
+                    replace(way, machine=new.id, replicas_most=None)
+                    for new in news
+                    if selects(query, step.operator_id, new)
+                    for way in ways
+                )
                 known[key] = replace(step, options=(*step.options, *more)) if more else step
             steps.append(known[key])
         candidates.append(replace(candidate, steps=tuple(steps)))

@@ -21,6 +21,7 @@ from circinus.model.pipeline import (
 )
 from circinus.model.plan import Interval
 from circinus.model.query import QueryId
+from cloud_planner.core.meant import Narrowing
 from cloud_planner.core.problem import Candidate, Problem, QueryProblem, Sharing, Step
 from cloud_planner.core.shareable import share_key
 from cloud_planner.offline.case import (
@@ -70,6 +71,7 @@ def assemble(case: Case) -> Assembly:
     for builder in builders.values():
         builder.check_size()
     faults.raise_if_any()
+    narrowing = Narrowing(entry.machine for entry in case.machines)
     queries, has_accuracy, is_ratio = [], {}, {}
     for query in case.queries:
         builder = builders[query.pipeline]
@@ -79,7 +81,9 @@ def assemble(case: Case) -> Assembly:
         if query.slo.accuracy_ratio is not None and not builder.has_accuracy:
             message = f"query {query.id}: bounds accuracy, but pipeline {query.pipeline} has no accuracies"
             faults.add(query.place, message)
-        queries.append(_query_problem(query, candidates, builder.why_none(query) if not candidates else ""))
+        at_source = frozenset(op.id for op in case.pipelines[query.pipeline].operators if op.pinned == AT_SOURCE)
+        why_none = builder.why_none(query) if not candidates else ""
+        queries.append(narrowing.of(_query_problem(query, candidates, why_none, at_source)))
     faults.raise_if_any()
     settings = case.settings
     problem = Problem(
@@ -105,7 +109,9 @@ def assemble(case: Case) -> Assembly:
     )
 
 
-def _query_problem(query: QueryEntry, candidates: tuple[Candidate, ...], impossible: str) -> QueryProblem:
+def _query_problem(
+    query: QueryEntry, candidates: tuple[Candidate, ...], impossible: str, at_source: frozenset[OperatorId]
+) -> QueryProblem:
     return QueryProblem(
         id=query.id,
         rate_per_s=query.rate_per_s,
@@ -118,6 +124,8 @@ def _query_problem(query: QueryEntry, candidates: tuple[Candidate, ...], impossi
         splittable=query.splittable,
         apart_from=query.apart_from,
         stream=query.stream,
+        selector=query.selector,
+        at_source=at_source if query.selector else frozenset(),
         impossible=impossible,
     )
 

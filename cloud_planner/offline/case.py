@@ -188,6 +188,7 @@ class QueryEntry:
     splittable: bool
     apart_from: frozenset[QueryId]
     stream: str
+    selector: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from circinus.model.device import DeviceId, SiteId, Tier
+from circinus.model.label import KEY_RULE, is_key, labels_fault
+from circinus.model.selector import selectable
 from cloud_planner.core.problem import Billing, Machine, Objective, Sharing, Waiting, Wire
 from cloud_planner.offline.case import MachineEntry, Settings
 from cloud_planner.offline.documents import Faults, Place, Record
@@ -54,12 +56,14 @@ def _machine(record: Record, faults: Faults) -> MachineEntry:
     tier = fields.choice("tier", Tier)
     memory_gb = fields.number_or_none("memory_gb", high=1e9)
     accelerator_gb = fields.number_or_none("accelerator_memory_gb", high=1e9)
+    site = fields.id("site") or machine_id
+    device_class = fields.id("class") or machine_id
     entry = MachineEntry(
         place=record.place,
         machine=Machine(
             id=DeviceId(machine_id),
             tier=tier,
-            site=SiteId(fields.id("site") or machine_id),
+            site=SiteId(site),
             cores=fields.number("cores", default=1.0, high=1e9),
             memory_bytes=round((memory_gb or 0.0) * 1e9),
             accelerator_slots=fields.integer("accelerator_slots", default=0),
@@ -69,13 +73,38 @@ def _machine(record: Record, faults: Faults) -> MachineEntry:
             count=_count(fields),
             exclusive=fields.flag("exclusive", default=False),
             cordoned=fields.flag("cordoned", default=False),
+            labels=selectable(
+                _labels(fields, faults),
+                device=machine_id,
+                site=site,
+                tier=tier,
+                device_class=device_class,
+                accelerators=fields.names("accelerators"),
+            ),
         ),
-        device_class=fields.id("class") or machine_id,
+        device_class=device_class,
         counts_memory=memory_gb is not None,
         counts_accelerator_memory=accelerator_gb is not None,
     )
     fields.done()
     return entry
+
+
+def _labels(fields: Fields, faults: Faults) -> dict[str, str]:
+    record = fields.record_of("labels")
+    if record is None:
+        return {}
+    own = Fields(record, faults, f"{fields.what}: labels")
+    found = {}
+    for key in record.entries:
+        if not is_key(key):
+            faults.add(record.key_places[key], f"{own.what}: {key!r} is no label: {KEY_RULE}")
+        found[key] = own.text(key)
+    own.done()
+    if fault := labels_fault({key: value for key, value in found.items() if is_key(key)}):
+        faults.add(record.place, f"{own.what}: {fault}")
+        return {}
+    return found
 
 
 def _count(fields: Fields) -> int | None:

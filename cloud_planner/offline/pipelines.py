@@ -25,7 +25,7 @@ STATES = tuple(state.value for state in State)
 MAX_KNOB_VALUES = 1000
 #: What a pipeline.yaml says for the live system alone; it may stand here and means nothing.
 _LIVE_PIPELINE_KEYS = ("description", "environment", "source", "scorer", "feed", "contents")
-_LIVE_OPERATOR_KEYS = ("class", "accelerators", "hang_ms", "fan_out", "each")
+_LIVE_OPERATOR_KEYS = ("class", "accelerators", "hang_ms", "fan_out", "each", "network")
 
 
 def read_pipelines(

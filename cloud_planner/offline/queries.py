@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from circinus.model.device import DeviceId
 from circinus.model.pipeline import PipelineId
 from circinus.model.query import DEFAULT_PERCENTILE_RATIO, QueryId, Slo
+from circinus.model.selector import selector_fault
 from cloud_planner.offline.case import AT_SOURCE, MachineEntry, PipelineEntry, QueryEntry, Settings
 from cloud_planner.offline.documents import Faults, Record
 from cloud_planner.offline.fields import Fields, suggestion
@@ -88,9 +89,18 @@ def _query(
         splittable=splittable,
         apart_from=frozenset(QueryId(name) for name in fields.names("apart_from")),
         stream=fields.id("stream"),
+        selector=_selector(fields, faults),
     )
     fields.done()
     return entry
+
+
+def _selector(fields: Fields, faults: Faults) -> str:
+    text = fields.text("selector")
+    if fault := selector_fault(text):
+        faults.add(fields.place_of("selector"), f"{fields.what}: {fault}")
+        return ""
+    return text
 
 
 def _slo(query: Fields, faults: Faults) -> Slo:

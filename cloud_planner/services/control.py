@@ -20,6 +20,8 @@ from circinus.wire import check
 from cloud_planner.profiling import Profiling
 from cloud_planner.registry import AgentSession, Registry
 from cloud_planner.rollout import refusal_text
+from cloud_planner.services.identities import Identities
+from cloud_planner.services.leaving import LeaveCall
 from cloud_planner.store import BlobStore
 from cloud_planner.telemetry import TelemetryWriter
 
@@ -30,7 +32,7 @@ _MAX_GENERATION = 2**53
 Context = grpc.aio.ServicerContext[Any, Any]
 
 
-class ControlService(control_pb2_grpc.ControlServiceServicer):
+class ControlService(LeaveCall, control_pb2_grpc.ControlServiceServicer):
     """Serves agents."""
 
     def __init__(
@@ -43,6 +45,7 @@ class ControlService(control_pb2_grpc.ControlServiceServicer):
         *,
         epoch: int,
         heartbeat_period_s: float = 5.0,
+        identities: Identities | None = None,
     ) -> None:
         self._registry = registry
         self._profiling = profiling
@@ -51,23 +54,32 @@ class ControlService(control_pb2_grpc.ControlServiceServicer):
         self._clock = clock
         self._epoch = epoch
         self._heartbeat_period_s = heartbeat_period_s
+        self._identities = identities if identities is not None else Identities(registry, clock)
 
     async def Connect(self, request_iterator: AsyncIterator[control_pb2.ConnectRequest], context: Context) -> None:
         """An agent's stream, until one side ends it."""
         try:
-            session = await self._welcome(request_iterator, context)
+            session, spoken = await self._welcome(request_iterator, context)
         except CircinusError as error:
             await abort(context, error)
             return
         try:
+            await self._identities.joined(session)
+            if spoken is not None:
+                await self._take(session, spoken)
             await self._converse(session, request_iterator, context)
         except CircinusError as error:
             warning("agent_refused", device=session.device_id, reason=error.message)
+            await self._identities.refused(session.device_id, "Connect", session.device_id, error)
             await abort(context, error)
         finally:
+            self._identities.left(session)
             self._registry.leave(session)
 
-    async def _welcome(self, requests: AsyncIterator[control_pb2.ConnectRequest], context: Context) -> AgentSession:
+    async def _welcome(
+        self, requests: AsyncIterator[control_pb2.ConnectRequest], context: Context
+    ) -> tuple[AgentSession, control_pb2.ConnectRequest | None]:
+        """Takes an agent in; gives what it has said beyond its hello, if that had to be waited for."""
         try:
             async with asyncio.timeout(_HELLO_WITHIN_S):
                 first = await anext(aiter(requests), None)
@@ -78,15 +90,21 @@ class ControlService(control_pb2_grpc.ControlServiceServicer):
         device = wire.device_from_message(first.hello.fingerprint)
         session_id = check.name("session_id", first.hello.session_id)
         status = _status(first.hello.generation_status)
+        process_id = check.name("process_id", first.hello.process_id, empty=True)
+        await self._identities.check_name(device.id)
         session = AgentSession(device.id, session_id, self._clock.monotonic_s())
         await context.write(
             control_pb2.ConnectResponse(
-                welcome=control_pb2.Welcome(epoch=self._epoch, heartbeat_period_s=self._heartbeat_period_s)
+                welcome=control_pb2.Welcome(
+                    epoch=self._epoch, heartbeat_period_s=self._heartbeat_period_s, acknowledges=True
+                )
             )
         )
+        # Whoever lives says something in each period.
+        spoken = await self._identities.single(device.id, process_id, requests, 1.3 * self._heartbeat_period_s)
         await self._registry.join(device, session, status)
         self._profiling.forget_failures(device.id)
-        return session
+        return session, spoken
 
     async def _converse(
         self, session: AgentSession, requests: AsyncIterator[control_pb2.ConnectRequest], context: Context
@@ -102,6 +120,8 @@ class ControlService(control_pb2_grpc.ControlServiceServicer):
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+        if session.refusal is not None:
+            raise session.refusal
         for task in done:
             error = task.exception()
             if isinstance(error, CircinusError):
@@ -113,6 +133,7 @@ class ControlService(control_pb2_grpc.ControlServiceServicer):
         async for request in requests:
             if session.ended.is_set():
                 return
+            self._identities.check(session)
             await self._registry.seen(session.device_id)
             await self._take(session, request)
 
@@ -127,17 +148,23 @@ class ControlService(control_pb2_grpc.ControlServiceServicer):
             case "heartbeat":
                 pass
             case "directive_answer":
-                self._take_answer(device_id, request.directive_answer)
+                await self._take_answer(device_id, request.directive_answer)
             case "generation_status":
                 self._registry.note_status(device_id, _status(request.generation_status))
+                await self._identities.note_status(device_id, request.generation_status)
             case "telemetry":
-                self._take_telemetry(device_id, request.telemetry)
+                self._take_telemetry(session, request.telemetry)
             case "profile_progress":
                 self._profiling.note_progress(device_id, request.profile_progress)
             case "profile_report":
                 await self._profiling.note_report(device_id, request.profile_report)
+                await self._identities.note_report(device_id, request.profile_report)
+                if request.outbox_sequence:
+                    session.acknowledge((request.outbox_sequence,))
             case "environment_status":
-                await self._registry.note_environment(device_id, _environment(request.environment_status))
+                environment = _environment(request.environment_status)
+                await self._registry.note_environment(device_id, environment)
+                await self._identities.note_environment(device_id, environment)
             case "fingerprint":
                 device = wire.device_from_message(request.fingerprint)
                 if device.id != device_id:
@@ -146,20 +173,22 @@ class ControlService(control_pb2_grpc.ControlServiceServicer):
             case other:
                 raise InvalidInput(f"an agent sent {other or 'an empty message'} where it may not")
 
-    def _take_answer(self, device_id: DeviceId, answer: control_pb2.DirectiveAnswer) -> None:
+    async def _take_answer(self, device_id: DeviceId, answer: control_pb2.DirectiveAnswer) -> None:
         if answer.verdict != control_pb2.DIRECTIVE_VERDICT_ACCEPTED:
             number = int(check.number("directive_answer.generation", answer.generation, high=_MAX_GENERATION))
             generation = Generation(epoch=answer.epoch, number=number)
             reason = refusal_text(answer)
             warning("directive_refused", device=device_id, generation=generation.number, reason=reason)
             self._registry.note_refusal(device_id, generation, reason)
+            await self._identities.note_answer(device_id, answer)
 
-    def _take_telemetry(self, device_id: DeviceId, telemetry: control_pb2.Telemetry) -> None:
+    def _take_telemetry(self, session: AgentSession, telemetry: control_pb2.Telemetry) -> None:
         try:
-            self._telemetry.put(device_id, telemetry)
+            self._telemetry.put(session.device_id, telemetry, session.acknowledge)
         except CircinusError as error:
-            # An agent would send it again after a reconnect: one bad window must not cut it off for ever.
-            warning("telemetry_refused", device=device_id, reason=error.message)
+            # Acknowledged all the same: an agent would send it again, and one bad window must not cut it off for ever.
+            warning("telemetry_refused", device=session.device_id, reason=error.message)
+            session.acknowledge((telemetry.sequence,))
 
     async def FetchBlob(self, request: control_pb2.FetchBlobRequest, context: Context) -> None:
         """A blob in chunks."""
@@ -167,6 +196,7 @@ class ControlService(control_pb2_grpc.ControlServiceServicer):
         try:
             total_bytes = await asyncio.to_thread(self._blobs.size_bytes, digest)
             for offset in range(0, total_bytes, CHUNK_BYTES):
+                self._identities.check_call()
                 chunk = await asyncio.to_thread(self._blobs.read, digest, offset, CHUNK_BYTES)
                 await context.write(
                     control_pb2.FetchBlobResponse(chunk=chunk, total_bytes=total_bytes if offset == 0 else 0)
@@ -190,6 +220,9 @@ def _status(message: control_pb2.GenerationStatus) -> control_pb2.GenerationStat
     for number in (message.epoch, message.generation, message.active_generation):
         check.number("generation_status", number, high=_MAX_GENERATION)
     check.text("generation_status.reason", message.reason)
+    check.size("generation_status.troubles", message.troubles, 100)
+    for trouble in message.troubles:
+        check.text("generation_status.troubles", trouble)
     check.size("generation_status.pids", message.pids)
     for replicas in message.pids.values():
         check.size("generation_status.pids", replicas.pids, 1_000)

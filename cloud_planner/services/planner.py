@@ -23,11 +23,16 @@ from cloud_planner.core.profiles import accuracy_prediction
 from cloud_planner.overview import Overview
 from cloud_planner.record import dump_record
 from cloud_planner.services import states
+from cloud_planner.services.devices import DeviceCalls, check_page, selected
+from cloud_planner.services.events import EventCalls
+from cloud_planner.services.pages import Page
 
 _MAX_QUERIES_AT_ONCE = 1_000
 _MAX_CHANGES = 1_000
 #: Episodes of a query's stand-by that are told.
 _EPISODES = 20
+_GAPS = 20
+_EVER = datetime.fromtimestamp(0, UTC)
 #: Accounts that are told where no number is asked for, and at most.
 _ACCOUNTS = 200
 _MAX_ACCOUNTS = 500
@@ -46,7 +51,7 @@ _FINDINGS = 20
 _FINDINGS_OF_QUERY = 5
 
 
-class PlannerService(planner_pb2_grpc.PlannerServiceServicer):
+class PlannerService(DeviceCalls, EventCalls, planner_pb2_grpc.PlannerServiceServicer):
     """Serves people and programs."""
 
     def __init__(self, overview: Overview, *, started_at: datetime) -> None:
@@ -58,7 +63,8 @@ class PlannerService(planner_pb2_grpc.PlannerServiceServicer):
         """The planner as a whole."""
         overview = self._overview
         newest = overview.rollout.newest
-        found = [states.query_state(query, overview.loop.decision, newest) for query in overview.catalog.queries]
+        decided = states.Decided.of(overview.loop.decision, newest)
+        found = [states.query_state(query, decided) for query in overview.catalog.queries]
         phases = [state.phase for state in found]
         response = planner_pb2.GetStatusResponse(
             planner_version=circinus.__version__,
@@ -71,19 +77,12 @@ class PlannerService(planner_pb2_grpc.PlannerServiceServicer):
             queries_unplaced=phases.count(planner_pb2.QUERY_PHASE_UNPLACED),
         )
         response.queries_pending = len(phases) - response.queries_placed - response.queries_unplaced
+        response.devices_draining = len(overview.marks.draining)
+        response.devices_cordoned = len(overview.marks.cordoned) - response.devices_draining
         response.started_at.FromDatetime(self._started_at)
+        response.now.FromDatetime(overview.clock.now())
         response.findings.extend(states.finding(one) for one in overview.watching.findings[-_FINDINGS:])
         return response
-
-    @aborts_with_status
-    async def ListDevices(
-        self, request: planner_pb2.ListDevicesRequest, context: Context
-    ) -> planner_pb2.ListDevicesResponse:
-        """Every device that was ever seen."""
-        newest = self._overview.rollout.newest
-        return planner_pb2.ListDevicesResponse(
-            devices=[states.device_state(record, newest) for record in self._overview.registry.records()]
-        )
 
     @aborts_with_status
     async def UploadBlob(
@@ -164,16 +163,25 @@ class PlannerService(planner_pb2_grpc.PlannerServiceServicer):
     async def ListQueries(
         self, request: planner_pb2.ListQueriesRequest, context: Context
     ) -> planner_pb2.ListQueriesResponse:
-        """Every query, or one."""
+        """Every query, or one; a page of them."""
         overview = self._overview
-        queries = overview.catalog.select(QueryId(request.query_id[:200]))
-        return planner_pb2.ListQueriesResponse(queries=[await self._query_state(query) for query in queries])
+        meant = selected(overview, request.selector)
+        page: Page[planner_pb2.QueryState] = Page(check_page(request.page_size))
+        found = overview.catalog.select(QueryId(request.query_id[:200]))
+        decided = states.Decided.of(overview.loop.decision, overview.rollout.newest)
+        for query in sorted(found, key=lambda one: one.id):
+            if query.id <= request.page_token or not (meant is None or query.source_device_id in meant):
+                continue
+            if not page.add(query.id, await self._query_state(query, decided)):
+                break
+        return planner_pb2.ListQueriesResponse(queries=page.messages, next_page_token=page.next_token)
 
-    async def _query_state(self, query: Query) -> planner_pb2.QueryState:
+    async def _query_state(self, query: Query, decided: states.Decided | None = None) -> planner_pb2.QueryState:
         overview = self._overview
+        decided = decided or states.Decided.of(overview.loop.decision, overview.rollout.newest)
         search = overview.searching.state(query.id)
         episodes = await overview.store.episodes(query.id, _EPISODES) if query.stand_by else ()
-        state = states.query_state(query, overview.loop.decision, overview.rollout.newest, search, episodes)
+        state = states.query_state(query, decided, search, episodes)
         mine = [one for one in overview.watching.findings if query.id in one.query_ids]
         state.findings.extend(states.finding(one) for one in mine[-_FINDINGS_OF_QUERY:])
         return state
@@ -262,13 +270,15 @@ class PlannerService(planner_pb2_grpc.PlannerServiceServicer):
         overview = self._overview
         generation = overview.serving_generation()
         await overview.telemetry.flush()
+        record = await overview.store.generation(generation) if generation is not None else None
         if request.HasField("since"):
             check.number("since.seconds", request.since.seconds, high=_LAST_SECOND)
             check.number("since.nanos", request.since.nanos, high=999_999_999)
-            windows = await overview.store.windows(request.since.ToDatetime(UTC))
+            since = request.since.ToDatetime(UTC)
+            windows = await overview.store.windows(since)
         else:
-            windows = await overview.store.windows(datetime.fromtimestamp(0, UTC), generation)
-        record = await overview.store.generation(generation) if generation is not None else None
+            since = record.created_at if record is not None else _EVER
+            windows = await overview.store.windows(_EVER, generation)
         selection = record.selection if record is not None else planner_pb2.SelectionSummary()
         seen = ledger.observed(windows.queries)
         operators = ledger.operators(windows.operators)
@@ -288,6 +298,7 @@ class PlannerService(planner_pb2_grpc.PlannerServiceServicer):
                 window.stand_by_answered for window in windows.queries if window.query_id == query.id
             )
             entry.stand_bys.extend(await overview.store.episodes(query.id, _EPISODES))
+            entry.gaps.extend(await overview.store.gaps(query.id, states.devices_of(query, plan), since, _GAPS))
             entries.append(entry)
         return planner_pb2.GetLedgerResponse(entries=entries)
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 
 from circinus import wire
+from circinus.model.device import DeviceId
 from circinus.model.pipeline import RegisteredPipeline
 from circinus.model.plan import Interval
 from circinus.model.query import Query, QueryId
@@ -28,7 +30,8 @@ def device_state(record: DeviceRecord, newest: GenerationRecord | None) -> plann
         accepted_generation=status.generation,
         active_generation=status.active_generation,
         generation_phase=phase if status.phase else "",
-        reason=(record.refusal or status.reason)[:2000],
+        reason=(record.doubled or record.refusal or status.reason)[:2000],
+        troubles=status.troubles,
         pids=_pids(record, newest),
     )
     state.last_seen_at.FromDatetime(record.last_seen_at)
@@ -50,10 +53,39 @@ def _pids(record: DeviceRecord, newest: GenerationRecord | None) -> dict[str, in
     return pids
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decided:
+    """A decision by query, so that a list of thousands does not look through it for each.
+
+    ``rolled_out``: the queries with a plan in the newest generation.
+    """
+
+    plans: Mapping[str, types_pb2.Plan]
+    unplaced: Mapping[str, str]
+    waiting: Mapping[str, str]
+    stand_bys: Mapping[str, planner_pb2.StandByState]
+    profiling: Collection[QueryId]
+    rolled_out: Collection[str]
+    newest: GenerationRecord | None
+
+    @classmethod
+    def of(cls, decision: Decision, newest: GenerationRecord | None) -> Decided:
+        """A decision and the newest generation."""
+        summary = decision.summary
+        return cls(
+            plans={plan.query_id: plan for plan in summary.plans},
+            unplaced={one.query_id: one.reason for one in summary.unplaced},
+            waiting={one.query_id: one.reason for one in summary.pending},
+            stand_bys={one.query_id: one for one in summary.stand_bys},
+            profiling=decision.profiling.keys(),
+            rolled_out=frozenset(plan.query_id for plan in newest.selection.plans) if newest is not None else (),
+            newest=newest,
+        )
+
+
 def query_state(
     query: Query,
-    decision: Decision,
-    newest: GenerationRecord | None,
+    decided: Decided,
     search: SearchState | None = None,
     episodes: Sequence[control_pb2.StandByEpisode] = (),
 ) -> planner_pb2.QueryState:
@@ -61,31 +93,27 @@ def query_state(
     state = planner_pb2.QueryState(query=wire.query_to_message(query), phase=planner_pb2.QUERY_PHASE_PENDING)
     if search is not None:
         state.search.CopyFrom(wire.search_to_message(search))
-    stand_by = next((one for one in decision.summary.stand_bys if one.query_id == query.id), None)
+    stand_by = decided.stand_bys.get(query.id)
     if stand_by is not None or episodes:
         state.stand_by.query_id = query.id
         if stand_by is not None:
             state.stand_by.CopyFrom(stand_by)
         state.stand_by.episodes.extend(episodes)
-    plan = plan_of(decision.summary, query.id)
+    plan = decided.plans.get(query.id)
     if plan is not None:
         state.phase = planner_pb2.QUERY_PHASE_PLACED
         state.plan.CopyFrom(plan)
-        if newest is not None and plan_of(newest.selection, query.id) is not None:
-            state.generation = newest.generation.number
-            state.serving = newest.phase is not RolloutPhase.STARTING
-        return state
-    for unplaced in decision.summary.unplaced:
-        if unplaced.query_id == query.id:
-            state.phase, state.reason = planner_pb2.QUERY_PHASE_UNPLACED, unplaced.reason
-            return state
-    for waiting in decision.summary.pending:
-        if waiting.query_id == query.id:
-            state.reason = waiting.reason
-            if query.id in decision.profiling:
-                state.phase = planner_pb2.QUERY_PHASE_PROFILING
-            return state
-    state.reason = "it is being looked at"
+        if decided.newest is not None and query.id in decided.rolled_out:
+            state.generation = decided.newest.generation.number
+            state.serving = decided.newest.phase is not RolloutPhase.STARTING
+    elif query.id in decided.unplaced:
+        state.phase, state.reason = planner_pb2.QUERY_PHASE_UNPLACED, decided.unplaced[query.id]
+    elif query.id in decided.waiting:
+        state.reason = decided.waiting[query.id]
+        if query.id in decided.profiling:
+            state.phase = planner_pb2.QUERY_PHASE_PROFILING
+    else:
+        state.reason = "it is being looked at"
     return state
 
 
@@ -127,6 +155,12 @@ def pipeline_state(registered: RegisteredPipeline, queries: int) -> planner_pb2.
         configurations=pipeline.configuration_count,
         queries=queries,
     )
+
+
+def devices_of(query: Query, plan: types_pb2.Plan | None) -> tuple[DeviceId, ...]:
+    """The devices that a query is served by: its source's, and its operators'."""
+    placed = [DeviceId(one.device_id) for one in plan.operators] if plan is not None else []
+    return tuple(dict.fromkeys((query.source_device_id, *placed)))
 
 
 def ledger_entry(

@@ -1,6 +1,8 @@
 """All that the planner must not forget."""
 
 from cloud_planner.store.blobs import BlobStore
+from cloud_planner.store.event_rows import EventKind, EventRecord
+from cloud_planner.store.mark_rows import Keeping, Mark
 from cloud_planner.store.port import (
     AccountRecord,
     DriftRecord,
@@ -19,7 +21,11 @@ __all__ = [
     "AccountRecord",
     "BlobStore",
     "DriftRecord",
+    "EventKind",
+    "EventRecord",
     "GenerationRecord",
+    "Keeping",
+    "Mark",
     "PipelineRecord",
     "RolloutPhase",
     "SearchRecord",

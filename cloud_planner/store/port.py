@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -19,6 +19,8 @@ from cloud_planner.core.revisions import Revisions
 from cloud_planner.core.search_terms import (
     Attempt,
 )
+from cloud_planner.store.event_rows import RING, EventKind, EventRecord
+from cloud_planner.store.mark_rows import Mark
 
 
 class RolloutPhase(StrEnum):
@@ -65,6 +67,7 @@ class TelemetryRecord:
     queries: tuple[types_pb2.QueryWindow, ...]
     operators: tuple[types_pb2.OperatorWindow, ...]
     stand_bys: tuple[control_pb2.StandByEpisode, ...] = ()
+    gaps: tuple[control_pb2.TelemetryGap, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,6 +134,26 @@ class Store(Protocol):
 
     async def put_device(self, device: Device, last_seen_at: datetime) -> None:
         """Keeps a device's newest fingerprint."""
+
+    async def remove_device(self, device_id: DeviceId) -> None:
+        """Forgets a device, with what people said of it and the numbers of its telemetry; the ledger stays."""
+
+    async def add_events(self, events: Sequence[EventRecord], keep: int = RING) -> None:
+        """Adds events, in their order, and forgets all but the newest so many; cursors only rise."""
+
+    async def events(
+        self, after: int, limit: int, kinds: Collection[EventKind] = (), *, newest: bool = False
+    ) -> tuple[EventRecord, ...]:
+        """Events after a cursor, oldest first: the first so many, or the ``newest``. ``kinds`` empty: of all."""
+
+    async def first_event(self) -> int:
+        """The cursor of the oldest event that is kept; 0: there is none."""
+
+    async def put_mark(self, mark: Mark) -> None:
+        """Keeps what people say of a device, in place of what was kept before."""
+
+    async def marks(self) -> tuple[Mark, ...]:
+        """What people said of devices, by id."""
 
     async def pipelines(self) -> tuple[PipelineRecord, ...]:
         """Every pipeline, by id."""
@@ -208,8 +231,19 @@ class Store(Protocol):
     async def prune_episodes(self, before: datetime) -> None:
         """Forgets episodes from before a moment."""
 
-    async def prune_telemetry(self, before: datetime) -> None:
-        """Forgets windows that start before a moment."""
+    async def put_gaps(self, device_id: DeviceId, sequence: int, gaps: Sequence[control_pb2.TelemetryGap]) -> None:
+        """Keeps what telemetry was lost, as one message told; told again, they stay one."""
+
+    async def gaps(
+        self, query_id: QueryId, devices: Sequence[DeviceId], since: datetime, limit: int
+    ) -> tuple[control_pb2.TelemetryGap, ...]:
+        """The newest gaps of a query that end after a moment, newest first; and of all that these devices served."""
+
+    async def prune_gaps(self, before: datetime, keep: int) -> None:
+        """Forgets gaps that ended before a moment, and all but the newest so many."""
+
+    async def prune_telemetry(self, before: datetime, keep: int) -> None:
+        """Forgets windows that start before a moment, and all but the newest so many."""
 
     async def put_drift(self, record: DriftRecord) -> None:
         """Keeps what drift found, in place of what was kept before."""

@@ -33,6 +33,9 @@ from cloud_planner.store import profile_rows
 from cloud_planner.store.account_rows import SqliteAccounts
 from cloud_planner.store.drift_rows import SqliteDrift
 from cloud_planner.store.episode_rows import SqliteEpisodes
+from cloud_planner.store.event_rows import SqliteEvents
+from cloud_planner.store.gap_rows import SqliteGaps
+from cloud_planner.store.mark_rows import SqliteMarks
 from cloud_planner.store.port import (
     GenerationRecord,
     PipelineRecord,
@@ -47,7 +50,7 @@ def _moment(seconds: float) -> datetime:
     return datetime.fromtimestamp(seconds, UTC)
 
 
-class SqliteStore(SqliteAccounts, SqliteDrift, SqliteEpisodes):
+class SqliteStore(SqliteAccounts, SqliteDrift, SqliteEvents, SqliteMarks, SqliteEpisodes, SqliteGaps):
     """Use ``open``. Implements ``Store``."""
 
     def __init__(self, connection: aiosqlite.Connection) -> None:
@@ -397,10 +400,12 @@ class SqliteStore(SqliteAccounts, SqliteDrift, SqliteEpisodes):
             operators=tuple(types_pb2.OperatorWindow.FromString(row[1]) for row in rows if row[0] == "operator"),
         )
 
-    async def prune_telemetry(self, before: datetime) -> None:
+    async def prune_telemetry(self, before: datetime, keep: int) -> None:
         """Forgets old windows; the newest sequence of each device is kept, so that its repeats stay known."""
         async with self._transaction():
             await self._connection.execute("DELETE FROM windows WHERE start_at_s < ?", (before.timestamp(),))
+            # Numbers rise, so this counts, without going through them.
+            await self._connection.execute("DELETE FROM windows WHERE id <= (SELECT max(id) FROM windows) - ?", (keep,))
             await self._connection.execute(
                 "DELETE FROM telemetry WHERE received_at_s < ? AND sequence < "
                 "(SELECT max(newer.sequence) FROM telemetry AS newer WHERE newer.device_id = telemetry.device_id)",

@@ -11,9 +11,8 @@ import asyncio
 from collections.abc import Callable
 from random import Random
 
-from circinus.channel import Tls
 from circinus.clock import Clock
-from circinus.errors import CircinusError, InvalidInput, Unreachable
+from circinus.errors import CircinusError, InvalidInput, NotAllowed, Unreachable
 from circinus.events import debug, event, warning
 from circinus.model.device import DeviceId
 from circinus.model.directive import Peer
@@ -23,9 +22,11 @@ from edge_agent.dataplane.credit import WINDOW_BYTES, WINDOW_ITEMS, Amount, Gran
 from edge_agent.dataplane.frames import decode, hello_frame
 from edge_agent.dataplane.inbound import Inbound, Receiver
 from edge_agent.dataplane.item import MAX_ID_CHARS
+from edge_agent.dataplane.peer_stream import PeerStream
 from edge_agent.dataplane.peers import PeerLink
 from edge_agent.dataplane.pipe import Pipe, check_name, dial_pipe, listen_for_pipes
 from edge_agent.dataplane.pulse import SILENCE_S, Pulse
+from edge_agent.identity.credentials import Credentials
 from edge_agent.tasks import TaskSet
 
 _HELLO_TIMEOUT_S = 5.0
@@ -36,7 +37,11 @@ _MAX_DIALLED = 512
 
 
 class Exchange:
-    """All streams of one device. With ``tls`` they are encrypted, and a peer's name must be in its certificate."""
+    """All streams of one device.
+
+    With ``credentials`` they are encrypted, a peer's name must be in its certificate, and only peers that ``admits``
+    knows are let in.
+    """
 
     def __init__(
         self,
@@ -47,7 +52,8 @@ class Exchange:
         clock: Clock,
         rng: Random,
         on_change: Callable[[], None],
-        tls: Tls | None = None,
+        credentials: Credentials | None = None,
+        admits: Callable[[DeviceId], bool] = lambda _: True,
         silence_s: Callable[[DeviceId], float] = lambda _: SILENCE_S,
     ) -> None:
         """``silence_s``: a peer that was not heard of for so long is lost."""
@@ -57,20 +63,23 @@ class Exchange:
         self._clock = clock
         self._rng = rng
         self._on_change = on_change
-        self._tls = tls
+        self._credentials = credentials
+        self._admits = admits
         self._silence_s = silence_s
         self._server: asyncio.Server | None = None
-        self._dialled: set[Pipe] = set()
+        #: Connections that peers have dialled; empty until they said who they are.
+        self._dialled: dict[Pipe, str] = {}
+        self._streams: dict[DeviceId, PeerStream] = {}
         self._tasks = TaskSet()
 
     async def listen(self, address: str) -> int:
-        """Answers peers that dial a loopback address; port 0 takes a free one. Gives the port.
+        """Answers peers that dial an address; port 0 takes a free one. Gives the port.
 
         Raises:
-            InvalidInput: the address is not host:port on loopback.
+            InvalidInput: the address is not host:port, or not on loopback and connections would be in the clear.
             Unreachable: the port is taken.
         """
-        self._server, port = await listen_for_pipes(address, self._tls, self._opened)
+        self._server, port = await listen_for_pipes(address, self._credentials, self._opened)
         return port
 
     async def stop(self) -> None:
@@ -81,11 +90,15 @@ class Exchange:
         for pipe in self._dialled:  # whose task had not begun
             pipe.close()
 
+    def streams(self) -> dict[DeviceId, PeerStream]:
+        """The streams that there are now."""
+        return dict(self._streams)
+
     def _opened(self, pipe: Pipe) -> None:
         if len(self._dialled) >= _MAX_DIALLED:
             pipe.close()
             return
-        self._dialled.add(pipe)
+        self._dialled[pipe] = ""
         self._tasks.spawn(self._serve(pipe), name="peer that dialled")
 
     async def _serve(self, pipe: Pipe) -> None:
@@ -94,6 +107,8 @@ class Exchange:
             async with asyncio.timeout(_HELLO_TIMEOUT_S):
                 peer, granted = self._hello_of(await pipe.read())
                 check_name(pipe, peer)
+                self._check_admitted(peer)
+                self._dialled[pipe] = peer
                 link = self._link_to(peer)
                 await pipe.write(self._hello())
             await self._run_stream(link, granted, pipe)
@@ -101,8 +116,19 @@ class Exchange:
             reason = error if isinstance(error, CircinusError) else InvalidInput("no hello came")
             warning("peer_refused", reason=reason)
         finally:
-            self._dialled.discard(pipe)
+            self._dialled.pop(pipe, None)
             pipe.close()
+
+    def _check_admitted(self, peer: DeviceId) -> None:
+        if self._credentials is not None and not self._admits(peer):
+            raise NotAllowed(f"{peer} dials this device, and no directive here names it")
+
+    def turn_out(self) -> None:
+        """Ends the streams of peers that are not admitted any more."""
+        for pipe, peer in self._dialled.items():
+            if self._credentials is not None and peer and not self._admits(DeviceId(peer)):
+                event("peer_turned_out", peer=peer)
+                pipe.close()
 
     async def dial(self, peer: Peer) -> None:
         """Keeps a stream to a peer until it is cancelled."""
@@ -115,7 +141,7 @@ class Exchange:
             await self._clock.sleep(backoff.next_s())
 
     async def _dial_once(self, peer: Peer, on_connected: Callable[[], None]) -> None:
-        pipe = await dial_pipe(peer.address, self._tls, peer.device_id)
+        pipe = await dial_pipe(peer.address, self._credentials, peer.device_id)
         try:
             async with asyncio.timeout(_HELLO_TIMEOUT_S):
                 await pipe.write(self._hello())
@@ -134,6 +160,7 @@ class Exchange:
         inbound = Inbound(link, grants, self._receiver, self._clock)
         pulse = Pulse(pipe.write, self._clock, lambda: self._silence_s(link.peer))
         number = link.attach(granted, grants)
+        stream = self._streams[link.peer] = PeerStream(link, pipe)
         event("peer_connected", peer=link.peer)
         self._on_change()
         try:
@@ -151,6 +178,8 @@ class Exchange:
         except* CircinusError as errors:
             debug("stream_broken", peer=link.peer, reason=errors.exceptions[0])
         finally:
+            if self._streams.get(link.peer) is stream:
+                del self._streams[link.peer]
             link.detach(number)
             self._on_change()
 

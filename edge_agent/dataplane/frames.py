@@ -65,6 +65,11 @@ def add_credit(parts: Parts, query_id: str, size_bytes: int, items: int) -> None
     _add(parts, _CREDITS, back.SerializeToString(), 0, b"")
 
 
+def padding_frame(size_bytes: int) -> bytes:
+    """A message of about so many bytes that means nothing."""
+    return dataplane_pb2.PeerFrame(padding=bytes(size_bytes)).SerializeToString()
+
+
 def hello_frame(hello: dataplane_pb2.PeerHello) -> bytes:
     """The first message."""
     return dataplane_pb2.PeerFrame(hello=hello).SerializeToString()

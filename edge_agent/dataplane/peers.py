@@ -98,6 +98,11 @@ class PeerLink:
         return self._connected
 
     @property
+    def idle(self) -> bool:
+        """Whether nothing waits to be sent."""
+        return not self._lanes and not self._going
+
+    @property
     def outstanding(self) -> Amount:
         """What the peer has and has not given back."""
         return self._account.out

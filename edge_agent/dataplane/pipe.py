@@ -11,16 +11,16 @@ reading, what was written and not sent holds the writer back, and a peer whose n
 from __future__ import annotations
 
 import asyncio
-import os
+import errno
 import socket
-import ssl
 import struct
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import cast
 
-from circinus.channel import Tls, check_loopback
+from circinus.channel import check_address, check_loopback
 from circinus.errors import InvalidInput, NotAllowed, Unreachable
+from edge_agent.identity.credentials import Credentials
 
 #: Largest frame: a chunk, what is sent with it, and some room.
 MAX_FRAME_BYTES = 2 * 1024 * 1024
@@ -33,7 +33,11 @@ _UNREAD_BYTES = 4 * 1024 * 1024
 _JOINED_BYTES = 128 * 1024
 _UNSENT_BYTES = 1024 * 1024
 _HANDSHAKE_S = 5.0
+_TCP_INFO_BYTES = 256
 _DIAL_S = 5.0
+#: Connections that are taken in one turn of the loop, and that may wait for theirs.
+_AT_A_TIME = 4
+_WAITING = 256
 
 
 class Pipe(asyncio.BufferedProtocol):
@@ -111,6 +115,16 @@ class Pipe(asyncio.BufferedProtocol):
             transport.write(b"".join((_LENGTH.pack(size), frame[0])))
             for part in frame[1:]:
                 transport.write(part)
+
+    def tcp_info(self) -> bytes:
+        """The kernel's struct tcp_info of the connection; empty: it does not tell."""
+        connection = None if self._transport is None else self._transport.get_extra_info("socket")
+        if connection is None or self._ended is not None:
+            return b""
+        try:
+            return bytes(connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_BYTES))
+        except OSError:
+            return b""
 
     def close(self) -> None:
         """Ends the connection; what was not sent is lost."""
@@ -206,20 +220,20 @@ class Pipe(asyncio.BufferedProtocol):
         _wake(self._writer)
 
 
-async def dial_pipe(address: str, tls: Tls | None, name: str) -> Pipe:
-    """Connects to a loopback address; with ``tls`` the certificate at the other end must be for ``name``.
+async def dial_pipe(address: str, credentials: Credentials | None, name: str) -> Pipe:
+    """Connects to an address; with ``credentials`` the certificate at the other end must be for ``name``.
 
     Raises:
-        InvalidInput: the address is not host:port on loopback.
+        InvalidInput: the address is not host:port, or not on loopback and the connection would be in the clear.
         Unreachable: nobody is there, or not the one who is meant.
     """
-    check_loopback(address)
+    (check_loopback if credentials is None else check_address)(address)
     host, _, port = address.rpartition(":")
-    context = None if tls is None else _context(tls, ssl.PROTOCOL_TLS_CLIENT)
+    context = None if credentials is None else credentials.client_context()
     try:
         async with asyncio.timeout(_DIAL_S):
             _, pipe = await asyncio.get_running_loop().create_connection(
-                Pipe, host.strip("[]"), int(port), ssl=context, server_hostname=None if tls is None else name
+                Pipe, host.strip("[]"), int(port), ssl=context, server_hostname=None if context is None else name
             )
     except (OSError, TimeoutError) as error:  # ssl's errors are OSErrors
         raise Unreachable(f"can't connect to {address}: {error or 'nobody answers'}") from error
@@ -227,29 +241,51 @@ async def dial_pipe(address: str, tls: Tls | None, name: str) -> Pipe:
 
 
 async def listen_for_pipes(
-    address: str, tls: Tls | None, on_open: Callable[[Pipe], None]
+    address: str, credentials: Credentials | None, on_open: Callable[[Pipe], None]
 ) -> tuple[asyncio.Server, int]:
-    """Listens on a loopback address; port 0 takes a free one. Gives the port.
+    """Listens on an address; port 0 takes a free one. Gives the port.
 
-    With ``tls`` whoever dials needs a certificate.
+    With ``credentials`` whoever dials needs a certificate.
 
     Raises:
-        InvalidInput: the address is not host:port on loopback.
+        InvalidInput: the address is not host:port, or not on loopback and connections would be in the clear.
         Unreachable: the port is taken.
     """
-    check_loopback(address)
+    (check_loopback if credentials is None else check_address)(address)
     host, _, port = address.rpartition(":")
-    context = None if tls is None else _context(tls, ssl.PROTOCOL_TLS_SERVER)
-    handshake_s = None if tls is None else _HANDSHAKE_S
+    context = None if credentials is None else credentials.server_context()
+    handshake_s = None if credentials is None else _HANDSHAKE_S
     try:
+        listening = await _listening(host.strip("[]"), int(port))
+        # asyncio takes so many connections in one turn of its loop, and each takes a handshake's part of it.
         server = await asyncio.get_running_loop().create_server(
-            lambda: Pipe(on_open), host.strip("[]"), int(port), ssl=context, ssl_handshake_timeout=handshake_s
+            lambda: Pipe(on_open),
+            sock=listening,
+            backlog=_AT_A_TIME,
+            ssl=context,
+            ssl_handshake_timeout=handshake_s,
         )
+        listening.listen(_WAITING)
     except OSError as error:
-        raise Unreachable(
-            f"can't listen on {address}: the port is taken; stop what has it, or choose another (port 0: any)"
-        ) from error
-    return server, server.sockets[0].getsockname()[1]
+        why = "the port is taken; stop what has it" if error.errno == errno.EADDRINUSE else str(error)
+        raise Unreachable(f"can't listen on {address}: {why}, or choose another (port 0: any)") from error
+    return server, listening.getsockname()[1]
+
+
+async def _listening(host: str, port: int) -> socket.socket:
+    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    family, kind, protocol, _, where = found[0]
+    listening = socket.socket(family, kind, protocol)
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        listening.setblocking(False)
+        listening.bind(where)
+    except BaseException:
+        listening.close()
+        raise
+    return listening
 
 
 def check_name(pipe: Pipe, name: str) -> None:
@@ -261,21 +297,6 @@ def check_name(pipe: Pipe, name: str) -> None:
     names = pipe.peer_names
     if names is not None and name not in names:
         raise NotAllowed(f"a peer says that it is {name!r}, which its certificate does not name")
-
-
-def _context(tls: Tls, side: int) -> ssl.SSLContext:
-    context = ssl.SSLContext(side)
-    context.minimum_version = ssl.TLSVersion.TLSv1_3
-    context.load_verify_locations(cadata=tls.root.decode())
-    context.verify_mode = ssl.CERT_REQUIRED
-    # ssl takes files only; this one has no name, and no disk under it.
-    file = os.memfd_create("certificate", os.MFD_CLOEXEC)
-    try:
-        os.write(file, tls.key + b"\n" + tls.certificate)
-        context.load_cert_chain(f"/proc/self/fd/{file}")
-    finally:
-        os.close(file)
-    return context
 
 
 def _wake(waiter: asyncio.Future[None] | None) -> None:

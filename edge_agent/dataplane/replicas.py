@@ -182,6 +182,7 @@ class ReplicaSetRunner:
                 for queued in taken.batch:
                     self._running.pop(id(queued.work), None)
             if 0 < memory_limit_bytes(self.spec) < process.memory_bytes:
+                process.enclosed.blame_memory()
                 return  # it leaks: a fresh one takes its place before the machine runs out of memory
 
     async def _run_batch(self, process: ServingProcess, line: Line, taken: Taken) -> bool:

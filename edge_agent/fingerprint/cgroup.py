@@ -30,8 +30,10 @@ def read_limits(root: Path = Path("/sys/fs/cgroup"), membership: Path = Path("/p
     for folder in _up(root, paths.get("", "/")):
         cores.extend(_quota_v2(folder / "cpu.max"))
         memory_bytes.extend(_bytes(folder / "memory.max"))
-    for folder in _up(root / "cpu", paths.get("cpu", "/")):
-        cores.extend(_quota_v1(folder))
+    # The mount is called after all the controllers in it; most systems link the short name to it.
+    for mount in ("cpu", "cpu,cpuacct", "cpuacct,cpu"):
+        for folder in _up(root / mount, paths.get("cpu", "/")):
+            cores.extend(_quota_v1(folder))
     for folder in _up(root / "memory", paths.get("memory", "/")):
         memory_bytes.extend(_bytes(folder / "memory.limit_in_bytes"))
     return Limits(cores=min(cores, default=None), memory_bytes=min(memory_bytes, default=None))

@@ -32,7 +32,10 @@ _INSTRUCTION_SETS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CpuFacts:
-    """``variant`` is family-model-stepping where the kernel tells (a model's name alone is often just "AMD EPYC")."""
+    """``variant`` is family-model-stepping where the kernel tells (a model's name alone is often just "AMD EPYC").
+
+    ``affinity_cores``: those that this process may run on; 0: all.
+    """
 
     model: str
     variant: str
@@ -40,6 +43,7 @@ class CpuFacts:
     logical_cores: int
     usable_cores: float
     max_frequency_mhz: float
+    affinity_cores: int = 0
 
     @property
     def instruction_set(self) -> str:
@@ -66,6 +70,7 @@ def read_cpu(limits: Limits, proc: Path = Path("/proc")) -> CpuFacts:
         logical_cores=logical_cores,
         usable_cores=usable_cores,
         max_frequency_mhz=_max_frequency_mhz(),
+        affinity_cores=usable if usable < logical_cores else 0,
     )
 
 

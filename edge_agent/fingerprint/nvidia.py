@@ -3,14 +3,14 @@
 Any NVML call may be unsupported on some board or driver (on Jetson most are), some answer zero or nonsense, and a
 wedged driver hangs or takes its caller down. So every call stands alone: what can't be told, or can't be, is unknown; a
 device that answers nothing is left out; without a driver there is simply no accelerator. The agent itself never calls
-NVML: a short-lived child does (nvidia_child.py), and a child that dies or hangs says nothing. MIG instances are listed
-in the place of the device that they split. On boards that share main memory NVML tells no memory: unknown.
+NVML: a short-lived child does (nvidia_child.py), and of a child that dies or hangs it is said that nothing is known.
+MIG instances are listed in the place of the device that they split. Where NVML tells no memory because it is the main
+memory (Jetson, GB10), the accelerator is a unified one; elsewhere its memory is unknown.
 """
 
 from __future__ import annotations
 
-import json
-import subprocess
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -19,15 +19,18 @@ from typing import Any
 
 from circinus.events import warning
 from circinus.model.device import Accelerator
+from edge_agent.fingerprint.asking import MAX_DEVICES, Answer, ask, memory_bytes_of, printable
 
-_MAX_DEVICES = 64
-#: No device has more; some drivers answer with all bits set.
-_MAX_MEMORY_BYTES = 2**43
 _MAX_MODEL_CHARS = 200
 _UNKNOWN_MODEL = "unknown NVIDIA device"
+#: Parts whose memory is the main memory: there NVML tells none, or all of it.
+_UNIFIED = re.compile(r"\b(GB10|Orin|Xavier|Thor|Tegra|Jetson|nvgpu)\b", re.IGNORECASE)
 #: NVML's compute mode in which nobody may compute.
 _PROHIBITED = 2
 _MIG_ENABLED = 1
+_PCI_VENDOR, _PCI_DISPLAY = "0x10de", "0x03"
+#: Clock event reasons that hold a device back: hardware slowdown, heat (software and hardware), power brake.
+_HELD_BACK = 0x8 | 0x20 | 0x40 | 0x80
 #: A healthy driver answers within a second or two, a cold one within five.
 _TIMEOUT_S = 15.0
 _CHILD = "edge_agent.fingerprint.nvidia_child"
@@ -38,32 +41,32 @@ TRACES = ("/dev/nvidiactl", "/proc/driver/nvidia", "/dev/nvmap", "/dev/nvhost-gp
 def find_nvidia(
     *, traces: Sequence[str] = TRACES, timeout_s: float = _TIMEOUT_S, command: Sequence[str] = ()
 ) -> tuple[Accelerator, ...]:
-    """The NVIDIA devices of this box, asked for in a child. Blocks for up to ``timeout_s``.
+    """The NVIDIA devices of this box that are known, asked for in a child. Blocks for up to ``timeout_s``."""
+    return ask_nvidia(traces=traces, timeout_s=timeout_s, command=command).accelerators
+
+
+def ask_nvidia(
+    *,
+    traces: Sequence[str] = TRACES,
+    timeout_s: float = _TIMEOUT_S,
+    command: Sequence[str] = (),
+    pci: Path = Path("/sys/bus/pci/devices"),
+) -> Answer:
+    """The NVIDIA devices of this box, and whether there may be more. Blocks for up to ``timeout_s``.
 
     Args:
         traces: Files without which there is no driver to ask.
         timeout_s: After that the driver counts as hung.
         command: The child; by default this interpreter with nvidia_child.
+        pci: Where the kernel lists devices, with a driver or without.
     """
     if not any(Path(trace).exists() for trace in traces):
-        return ()
-    try:
-        ended = subprocess.run(
-            command or (sys.executable, "-P", "-m", _CHILD),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=timeout_s,
-            check=False,
-        )
-        if ended.returncode != 0:
-            warning("nvidia_not_told", reason=f"the child that asks NVML ended with {ended.returncode}")
-            return ()
-        return _accelerators_of(ended.stdout)
-    except subprocess.TimeoutExpired:
-        warning("nvidia_not_told", reason=f"NVML did not answer within {timeout_s:g} s: is the driver hung?")
-    except (OSError, ValueError) as error:
-        warning("nvidia_not_told", reason=error)
-    return ()
+        cards = sum(1 for device in _listed(pci) if _is_nvidia(device))
+        return Answer(unknown=f"{cards} on the PCI bus, but no driver: install NVIDIA's") if cards else Answer()
+    answer = ask(command or (sys.executable, "-P", "-m", _CHILD), timeout_s=timeout_s)
+    if answer.unknown:
+        warning("nvidia_not_told", reason=answer.unknown)
+    return answer
 
 
 def read_nvidia(nvml: Any | None = None) -> tuple[Accelerator, ...]:
@@ -81,7 +84,26 @@ def accelerator_memory_of(pid: int, nvml: Any | None = None) -> int:
             for process in _sequence(driver.ask("nvmlDeviceGetComputeRunningProcesses", handle))
             if getattr(process, "pid", None) == pid
         ]
-    return sum(filter(None, (_memory_bytes(size) for size in used)))
+    return sum(filter(None, (memory_bytes_of(size) for size in used)))
+
+
+def accelerator_used_bytes(nvml: Any | None = None) -> int:
+    """Accelerator memory in use by whomever, over all NVIDIA devices, in bytes; 0: none, or nobody can tell."""
+    with _Nvml(nvml) as driver:
+        told = [driver.ask("nvmlDeviceGetMemoryInfo", handle) for handle in driver.handles()]
+    return sum(memory_bytes_of(getattr(one, "used", None)) for one in told)
+
+
+def is_held_back(nvml: Any | None = None) -> bool | None:
+    """Whether heat or power holds an NVIDIA device back; None: nobody can tell."""
+    with _Nvml(nvml) as driver:
+        reasons = [
+            driver.ask("nvmlDeviceGetCurrentClocksEventReasons", handle)
+            or driver.ask("nvmlDeviceGetCurrentClocksThrottleReasons", handle)
+            for handle in driver.handles()
+        ]
+    told = [reason for reason in reasons if type(reason) is int and reason >= 0]
+    return any(reason & _HELD_BACK for reason in told) if told else None
 
 
 class _Nvml:
@@ -117,7 +139,7 @@ class _Nvml:
         seen: set[str] = set()
         for index in range(_count(self.ask("nvmlDeviceGetCount"))):
             handle = self.ask("nvmlDeviceGetHandleByIndex", index)
-            identity = _text(self.ask("nvmlDeviceGetUUID", handle)) if handle is not None else ""
+            identity = printable(self.ask("nvmlDeviceGetUUID", handle)) if handle is not None else ""
             if handle is None or identity in seen:
                 continue
             seen.update(filter(None, [identity]))
@@ -134,9 +156,10 @@ class _Nvml:
             for index in range(_count(self.ask("nvmlDeviceGetMaxMigDeviceCount", handle))):
                 instance = self.ask("nvmlDeviceGetMigDeviceHandleByIndex", handle, index)
                 if instance is not None:
-                    yield from self._accelerator(instance)
+                    yield from self._accelerator(instance, of=handle)
 
-    def _accelerator(self, handle: Any) -> Iterator[Accelerator]:
+    def _accelerator(self, handle: Any, of: Any = None) -> Iterator[Accelerator]:
+        """What there is under a handle; ``of``: the device that it is a part of."""
         facts = [
             self.ask(name, handle)
             for name in (
@@ -149,12 +172,18 @@ class _Nvml:
         # A handle that answers nothing at all is of a device that fell off the bus.
         if all(fact is None for fact in facts) or facts[3] == _PROHIBITED:
             return
+        model = printable(facts[0])[:_MAX_MODEL_CHARS]
+        if not model and of is not None and (whole := printable(self.ask("nvmlDeviceGetName", of))):
+            model = f"{whole[: _MAX_MODEL_CHARS - 4]} MIG"
+        unified = of is None and _UNIFIED.search(model) is not None
         yield Accelerator(
             kind="cuda",
-            model=_text(facts[0])[:_MAX_MODEL_CHARS] or _UNKNOWN_MODEL,
+            model=model or _UNKNOWN_MODEL,
             provider="CUDAExecutionProvider",
             slots=1,
-            memory_bytes=_memory_bytes(getattr(facts[1], "total", None)),
+            memory_bytes=0 if unified else memory_bytes_of(getattr(facts[1], "total", None)),
+            unified=unified,
+            part_id=printable(facts[2]),
         )
 
 
@@ -166,42 +195,25 @@ def _pynvml() -> ModuleType | None:
     return pynvml  # type: ignore[no-any-return]  # it ships no types
 
 
+def _listed(pci: Path) -> list[Path]:
+    try:
+        return sorted(pci.iterdir())
+    except OSError:
+        return []
+
+
+def _is_nvidia(device: Path) -> bool:
+    """Whether a PCI device is a GPU of NVIDIA's: a display controller of any kind (class 03)."""
+    try:
+        vendor, kind = (device / "vendor").read_text().strip(), (device / "class").read_text().strip()
+    except OSError:
+        return False
+    return vendor == _PCI_VENDOR and kind.startswith(_PCI_DISPLAY)
+
+
 def _count(answer: Any) -> int:
-    return min(answer, _MAX_DEVICES) if isinstance(answer, int) and answer > 0 else 0
-
-
-def _memory_bytes(answer: Any) -> int:
-    """A size, or 0: unknown."""
-    return answer if isinstance(answer, int) and 0 < answer <= _MAX_MEMORY_BYTES else 0
+    return min(answer, MAX_DEVICES) if isinstance(answer, int) and answer > 0 else 0
 
 
 def _sequence(answer: Any) -> Sequence[Any]:
     return answer if isinstance(answer, list | tuple) else ()
-
-
-def _text(answer: Any) -> str:
-    """Printable text; before version 12 the binding gave bytes."""
-    text = answer.decode(errors="replace") if isinstance(answer, bytes) else answer if isinstance(answer, str) else ""
-    return "".join(character for character in text if character.isprintable()).strip()
-
-
-def _accelerators_of(output: bytes) -> tuple[Accelerator, ...]:
-    """What the child printed.
-
-    Raises:
-        ValueError: it is nothing that the child prints.
-    """
-    try:
-        entries = json.loads(output.splitlines()[-1])
-        return tuple(
-            Accelerator(
-                kind="cuda",
-                model=str(entry["model"])[:_MAX_MODEL_CHARS],
-                provider="CUDAExecutionProvider",
-                slots=1,
-                memory_bytes=_memory_bytes(entry["memory_bytes"]),
-            )
-            for entry in entries[:_MAX_DEVICES]
-        )
-    except (TypeError, KeyError, IndexError) as error:
-        raise ValueError(f"the child that asks NVML said what it never says: {error}") from error

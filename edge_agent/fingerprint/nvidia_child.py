@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 import os
 import sys
+from dataclasses import asdict
 
-from edge_agent.fingerprint.nvidia import read_nvidia
+from edge_agent.fingerprint.nvidia import is_held_back, read_nvidia
 
 
 def main() -> int:
-    """Prints the NVIDIA devices."""
-    found = [{"model": one.model, "memory_bytes": one.memory_bytes} for one in read_nvidia()]
-    sys.stdout.write(json.dumps(found) + "\n")
+    """Prints the NVIDIA devices, and whether one is held back."""
+    found = [asdict(one) for one in read_nvidia()]
+    sys.stdout.write(json.dumps({"accelerators": found, "throttled": is_held_back() if found else None}) + "\n")
     sys.stdout.flush()
     return 0
 

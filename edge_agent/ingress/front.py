@@ -15,6 +15,8 @@ from edge_agent.dataplane.book import Emission, Ended
 from edge_agent.dataplane.item import MAX_PAYLOAD_BYTES, Payload
 from edge_agent.dataplane.plane import DataPlane
 from edge_agent.feeds.access import Access
+from edge_agent.identity.credentials import Credentials, server_credentials
+from edge_agent.ingress.callers import PeopleOnly
 from edge_agent.ingress.desk import NO_SOURCE, Desk, Limits, Offers
 from edge_agent.ingress.inference import InferenceService
 from edge_agent.ingress.known import Known
@@ -44,10 +46,13 @@ class Front:
         active: Callable[[], Directive | None],
         clock: Clock,
         limits: Limits | None = None,
+        credentials: Credentials | None = None,
     ) -> None:
+        """``credentials``: with them an address that is not on loopback is listened on with mutual TLS."""
         #: Where it listens; empty: nowhere, or not yet.
         self.address = ""
         self._listen = listen
+        self._credentials = credentials
         self._tasks = TaskSet()
         self._known = Known()
         self._desk = Desk(
@@ -55,7 +60,10 @@ class Front:
         )
         self._results = Results(clock.now)
         self._sinks = Sinks(access, clock, lambda sink: self._tasks.spawn(sink.run(), name="sink"))
-        self._server = channel.server(max_message_bytes=MAX_PAYLOAD_BYTES + _ENVELOPE_BYTES)
+        self._in_the_clear = credentials is None or not listen or channel.is_loopback(listen)
+        self._server = channel.server(
+            () if self._in_the_clear else (PeopleOnly(),), max_message_bytes=MAX_PAYLOAD_BYTES + _ENVELOPE_BYTES
+        )
 
     async def start(self) -> None:
         """Begins to listen.
@@ -69,10 +77,15 @@ class Front:
         inference = InferenceService(self._desk, self._known)
         open_inference_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(inference, self._server)  # type: ignore[no-untyped-call]  # generated
         results_pb2_grpc.add_ResultsServiceServicer_to_server(ResultsService(self._results), self._server)  # type: ignore[no-untyped-call]  # generated
-        port = channel.insecure_port(self._server, self._listen)
+        port = self._open_port()
         await self._server.start()
         self.address = f"{self._listen.rpartition(':')[0]}:{port}"
         event("ingress_listens", address=self.address)
+
+    def _open_port(self) -> int:
+        if self._in_the_clear or self._credentials is None:
+            return channel.insecure_port(self._server, self._listen)
+        return channel.credentials_port(self._server, self._listen, server_credentials(self._credentials))
 
     async def stop(self) -> None:
         """Ends all calls; what sinks have left is written."""

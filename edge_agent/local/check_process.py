@@ -25,7 +25,10 @@ from typing import Any
 from circinus.model.pipeline import Configuration, OperatorId, configuration_key, knobs_of
 from circinus.operator import Operator, Scorer, Source
 from circinus.v1 import control_pb2, types_pb2
-from edge_agent.harness import MAX_ERROR_CHARS, describe, die_with_parent, load, private_output
+from edge_agent.harness import MAX_ERROR_CHARS, describe, load, private_output
+from edge_agent.isolation.declared import needs_network
+from edge_agent.isolation.kernel import die_with_parent
+from edge_agent.isolation.orders import refuse_calls
 from edge_agent.local.check_parts import parts_differ
 from edge_agent.profile_inputs import Clip, ProfiledPipeline, Step, clip_of, read_pipeline
 from edge_agent.profile_run import Measured, OperatorFailed, PipelineRun
@@ -340,6 +343,8 @@ def main() -> int:
     die_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     request = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
+    # As on a device, so that the author learns here what operators may not do there.
+    refuse_calls(network=needs_network(Path(request["bundle"])))
     sys.path.insert(0, request["bundle"])
     with private_output() as pipe:
 

@@ -10,7 +10,8 @@ import math
 import sys
 from pathlib import Path
 
-from edge_agent.harness import die_with_parent, load
+from edge_agent.harness import load
+from edge_agent.isolation.kernel import die_with_parent
 
 
 def main() -> int:

@@ -30,6 +30,7 @@ from edge_agent.child import run_child
 from edge_agent.fingerprint.cgroup import Limits
 from edge_agent.fingerprint.cpu import read_cpu
 from edge_agent.harness import knob_values
+from edge_agent.isolation.isolation import Isolation
 from edge_agent.local.offline import write_offline
 from edge_agent.local.results import (
     RESULTS_NAME,
@@ -45,6 +46,7 @@ from edge_agent.local.summary import ContentSummary, summarise
 from edge_agent.local.workspace import SampleFile, Unpacked, choose_contents, make_samples, unpack
 from edge_agent.profile_child import ProfileChild, child_variables
 from edge_agent.profile_config import ProfileConfig
+from edge_agent.profile_warm import profile_traits
 from edge_agent.profile_watch import patience_s
 
 MAX_CONFIGURATIONS = 2_000
@@ -307,26 +309,35 @@ class _Run:
         for configuration in self._configurations:
             set_knobs(request.configurations.add().values, configuration)
         hang_ms = max(operator.hang_ms for operator in self._pipeline.operators)
-        child = await ProfileChild.start(
-            python=Path(sys.executable),
-            folder=self._scratch,
-            name=name,
-            silence_s=patience_s(hang_ms) * (len(self._pipeline.operators) + 1) + _START_S,
-            config=ProfileConfig(
-                bundle=self._bundle,
-                samples=made.path,
-                note=self._scratch / f"{name}.doing",
-                speed_ratio=1.0,
-                providers=PROVIDERS,
-                memory=memory,
-            ),
+        config = ProfileConfig(
+            bundle=self._bundle,
+            samples=made.path,
+            note=self._scratch / f"{name}.doing",
+            speed_ratio=1.0,
+            providers=PROVIDERS,
+            memory=memory,
         )
+        # As on a device, so that the author learns here what operators may not do there.
+        isolation = Isolation()
+        isolation.open()
         try:
-            return await child.run(request, note)
-        except CircinusError as error:
-            raise CodeFailed(f"content {made.content.name!r}: {error.message}") from error
+            child = await ProfileChild.start(
+                python=Path(sys.executable),
+                folder=self._scratch,
+                name=name,
+                silence_s=patience_s(hang_ms) * (len(self._pipeline.operators) + 1) + _START_S,
+                config=config,
+                isolation=isolation,
+                traits=profile_traits(config),
+            )
+            try:
+                return await child.run(request, note)
+            except CircinusError as error:
+                raise CodeFailed(f"content {made.content.name!r}: {error.message}") from error
+            finally:
+                await child.end()
         finally:
-            await child.end()
+            isolation.close()
 
 
 def _first_of_each(configurations: Sequence[Configuration], numbers: Sequence[int]) -> list[Configuration]:

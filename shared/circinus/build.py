@@ -120,6 +120,7 @@ class PipelineBuilder:
         hang_ms: float = 30_000.0,
         fan_out: str = "",
         each: bool = False,
+        network: bool = False,
         monotone: Iterable[str] = (),
         at_site: Iterable[str] = (),
     ) -> OperatorId:
@@ -136,6 +137,7 @@ class PipelineBuilder:
             hang_ms: One item that takes longer counts as hung.
             fan_out: The field of its output whose length counts the parts that it makes of an item.
             each: It is run for the parts of its one input, which declares ``fan_out`` or is ``each`` itself.
+            network: It reaches other machines; an operator that doesn't say so can't.
             monotone: Those of its knobs along whose values, as they are in order, the accuracy never falls.
             at_site: Those of its inputs whose items may not leave the site of the machine where they are made.
         """
@@ -156,6 +158,7 @@ class PipelineBuilder:
             hang_ms=hang_ms,
             fan_out=fan_out,
             each=each,
+            network=network,
             site_inputs=tuple(OperatorId(name) for name in (reads if isinstance(reads, tuple) else ()) if name in stay),
         )
         self._add_operator(spec, _caller())

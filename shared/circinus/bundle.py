@@ -17,13 +17,16 @@ import json
 import os
 import shutil
 import stat
-import tarfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from circinus.errors import InvalidInput, TooLarge
 from circinus.model.device import Digest
 from circinus.model.pipeline import EnvironmentSpec, OperatorSpec, Pipeline
+
+if TYPE_CHECKING:
+    import tarfile
 
 MAX_FILES = 2_000
 MAX_BUNDLE_BYTES = 64 * 1024 * 1024
@@ -85,6 +88,9 @@ def _operator_json(operator: OperatorSpec) -> dict[str, object]:
         "fan_out": operator.fan_out,
         # Left out where it isn't so: bundles that were made before keep their digests.
         **({"each": True} if operator.each else {}),
+        **({"accelerators": list(operator.accelerator_kinds)} if operator.accelerator_kinds else {}),
+        **({"network": True} if operator.network else {}),
+        **({"site_inputs": sorted(operator.site_inputs)} if operator.site_inputs else {}),
     }
 
 
@@ -111,6 +117,9 @@ def pack_folder(folder: Path, pipeline: Pipeline) -> bytes:
         files[name] = path
         if len(files) > MAX_FILES:
             raise TooLarge(f"{folder}: more than {MAX_FILES:,} files; keep only what the operators need")
+    # Here, not above: an agent without a bundle does without its memory.
+    import tarfile
+
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w:", format=tarfile.PAX_FORMAT) as archive:
         generated = {ENVIRONMENT_NAME: environment_json(pipeline.environment), PIPELINE_NAME: pipeline_json(pipeline)}
@@ -187,6 +196,8 @@ def extract(data: bytes, into: Path) -> None:
 
 def _members(data: bytes) -> dict[str, tuple[int, bytes]]:
     """Mode and content of each file by name, with everything checked."""
+    import tarfile
+
     members: dict[str, tuple[int, bytes]] = {}
     folders: set[str] = set()
     try:
@@ -215,6 +226,8 @@ def _members(data: bytes) -> dict[str, tuple[int, bytes]]:
 
 
 def _checked_name(member: tarfile.TarInfo) -> str:
+    import tarfile
+
     if member.type not in (tarfile.REGTYPE, tarfile.AREGTYPE) or member.sparse is not None:
         raise InvalidInput(f"bundle has {member.name[:200]!r}, which is no regular file")
     if reason := _bad_name(member.name):

@@ -5,31 +5,37 @@ async with Client("127.0.0.1:7400") as client:
     await client.submit(queries)
     async for progress in client.watch_progress():
         print(progress.activity)
+
+So it is in the clear, on this machine; elsewhere `Client.of(contexts.chosen(path))` knows address, root and who asks.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 import grpc
 import grpc.aio
 
 from circinus import bundle, samples
 from circinus.accounts import AccountsReport, accounts_from_message
-from circinus.channel import CHUNK_BYTES, MAX_BLOB_BYTES, open_channel
-from circinus.errors import CircinusError, NotFound, TimedOut, TooLarge, Unreachable, from_rpc
+from circinus.admin import Admin
+from circinus.channel import CHUNK_BYTES, MAX_BLOB_BYTES
+from circinus.contexts import Context, Credentials
+from circinus.device_calls import DeviceCalls
+from circinus.errors import NotFound, TimedOut, TooLarge, Unreachable
+from circinus.event_calls import EventCalls
 from circinus.model.device import Digest
 from circinus.model.pipeline import PipelineId
 from circinus.model.query import Query, QueryId
 from circinus.model.what_if import WhatIf
+from circinus.planner_link import CALL_TIMEOUT_S, PlannerLink
 from circinus.reports import (
-    DeviceState,
     LedgerEntry,
     PipelineState,
     PlannerStatus,
@@ -37,7 +43,6 @@ from circinus.reports import (
     QueryState,
     SelectionReport,
     WhatIfReport,
-    device_state_from_message,
     ledger_entry_from_message,
     pipeline_state_from_message,
     progress_from_message,
@@ -50,15 +55,11 @@ from circinus.v1 import planner_pb2, planner_pb2_grpc
 from circinus.wire import explanation_from_message, query_to_message, what_if_to_message
 
 DEFAULT_ADDRESS = "127.0.0.1:7400"
-#: Time for an ordinary answer.
-CALL_TIMEOUT_S = 15.0
 #: A dry run solves the whole selection.
 PLAN_TIMEOUT_S = 300.0
 UPLOAD_TIMEOUT_S = 600.0
 #: A record that is larger is not read.
 MAX_RECORD_BYTES = 512 * 1024 * 1024
-
-R = TypeVar("R")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,73 +77,71 @@ class AddProgress:
     existed: bool = False
 
 
-class Client:
+class Client(DeviceCalls, EventCalls):
     """A connection to one planner. Every call has a deadline; what the planner refuses comes as its own error.
 
+    ``credentials``: a certificate or a token, and the root that is trusted; None: in the clear, on loopback only.
+
     Raises (each method):
-        Unreachable: no planner answers at the address.
+        Unreachable: no planner answers at the address, or it speaks TLS where it was asked in the clear.
+        WrongAuthority: what answers there is not the planner that the credentials are for.
+        NotKnown, NotAllowed: the planner doesn't know who asks, or does not let them.
         TimedOut: no answer within the deadline.
         CircinusError: what the planner says.
     """
 
-    def __init__(self, address: str = DEFAULT_ADDRESS, *, call_timeout_s: float = CALL_TIMEOUT_S) -> None:
-        self.address = address
-        self._call_timeout_s = call_timeout_s
-        self._channel: grpc.aio.Channel | None = None
+    def __init__(
+        self,
+        address: str = DEFAULT_ADDRESS,
+        *,
+        credentials: Credentials | None = None,
+        call_timeout_s: float = CALL_TIMEOUT_S,
+    ) -> None:
+        self._link = PlannerLink(address, credentials, call_timeout_s=call_timeout_s)
+
+    @classmethod
+    def of(cls, context: Context, *, call_timeout_s: float = CALL_TIMEOUT_S) -> Self:
+        """A client of the planner of a context."""
+        return cls(context.planner, credentials=context.credentials, call_timeout_s=call_timeout_s)
+
+    @property
+    def address(self) -> str:
+        """Where the planner is dialled."""
+        return self._link.address
+
+    @property
+    def credentials(self) -> Credentials | None:
+        """Who asks; None: in the clear."""
+        return self._link.credentials
+
+    @property
+    def admin(self) -> Admin:
+        """What only admins may do."""
+        return Admin(self._link)
 
     async def __aenter__(self) -> Self:
-        self._channel = open_channel(self.address)
+        self._link.open()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._channel is not None:
-            await self._channel.close()
-            self._channel = None
+        await self._link.close()
 
     @property
     def _stub(self) -> Any:
-        if self._channel is None:
-            raise Unreachable("the client is not open; use it as `async with Client(...) as client`")
-        stub: Any = planner_pb2_grpc.PlannerServiceStub(self._channel)  # type: ignore[no-untyped-call]  # generated
+        stub: Any = planner_pb2_grpc.PlannerServiceStub(self._link.channel)  # type: ignore[no-untyped-call]  # generated
         return stub
 
-    def _error(self, error: grpc.aio.AioRpcError, timeout_s: float) -> CircinusError:
-        if any(key == "circinus-error" for key, _ in error.trailing_metadata() or ()):
-            return from_rpc(error)
-        # Without the planner's own word it is the connection that failed.
-        code = error.code()
-        if code is grpc.StatusCode.UNAVAILABLE:
-            return Unreachable(
-                f"no planner answers at {self.address}; start one (cloud-planner run --listen {self.address} ...) "
-                "or name another address"
-            )
-        if code is grpc.StatusCode.CANCELLED:
-            return Unreachable(f"the planner at {self.address} ended the call; it may be shutting down, try again")
-        if code is grpc.StatusCode.DEADLINE_EXCEEDED:
-            return TimedOut(f"the planner at {self.address} gave no answer within {timeout_s:g} s")
-        return from_rpc(error)
-
-    async def _call(self, call: Awaitable[R], timeout_s: float) -> R:
-        try:
-            return await call
-        except grpc.aio.AioRpcError as error:
-            raise self._error(error, timeout_s) from error
-
     async def _ask(self, method: str, request: Any, timeout_s: float | None = None) -> Any:
-        limit_s = self._call_timeout_s if timeout_s is None else timeout_s
-        return await self._call(getattr(self._stub, method)(request, timeout=limit_s), limit_s)
+        return await self._link.ask(self._stub, method, request, timeout_s)
 
     async def status(self) -> PlannerStatus:
         """Where the planner stands."""
-        return status_from_message(await self._ask("GetStatus", planner_pb2.GetStatusRequest()))
-
-    async def devices(self) -> tuple[DeviceState, ...]:
-        """Every device that the planner knows, by id."""
-        response = await self._ask("ListDevices", planner_pb2.ListDevicesRequest())
-        states = (device_state_from_message(message) for message in response.devices)
-        return tuple(sorted(states, key=lambda state: state.device.id))
+        asked_at = datetime.now(UTC)
+        response = await self._ask("GetStatus", planner_pb2.GetStatusRequest())
+        # It was made half way between the question and the answer, as far as anybody can tell.
+        return status_from_message(response, at=asked_at + (datetime.now(UTC) - asked_at) / 2)
 
     async def add_pipeline(
         self, folder: Path, *, on_progress: Callable[[AddProgress], None] = lambda _: None
@@ -191,7 +190,9 @@ class Client:
                 on_progress(AddProgress(step="upload", what=what, done=start, total=total))
                 yield planner_pb2.UploadBlobRequest(chunk=data[start : start + CHUNK_BYTES])
 
-        response: Any = await self._call(self._stub.UploadBlob(requests(), timeout=UPLOAD_TIMEOUT_S), UPLOAD_TIMEOUT_S)
+        response: Any = await self._link.call(
+            self._stub.UploadBlob(requests(), timeout=UPLOAD_TIMEOUT_S, metadata=self._link.metadata), UPLOAD_TIMEOUT_S
+        )
         done = AddProgress(step="upload", what=what, done=total, total=total, existed=response.existed)
         on_progress(done)
         return digest
@@ -211,10 +212,15 @@ class Client:
         response = await self._ask("SubmitQueries", request)
         return tuple(QueryId(query_id) for query_id in response.query_ids)
 
-    async def queries(self) -> tuple[QueryState, ...]:
-        """Every query, by id."""
-        response = await self._ask("ListQueries", planner_pb2.ListQueriesRequest())
-        return tuple(sorted(map(query_state_from_message, response.queries), key=lambda state: state.query.id))
+    async def queries(self, selector: str = "") -> tuple[QueryState, ...]:
+        """Every query, by id; with a selector, those whose source device it means.
+
+        Raises:
+            InvalidInput: the text is no selector.
+        """
+        request = planner_pb2.ListQueriesRequest(selector=selector)
+        messages = await self._pages("ListQueries", request, "queries")
+        return tuple(sorted(map(query_state_from_message, messages), key=lambda state: state.query.id))
 
     async def query(self, query_id: str) -> QueryState:
         """One query.
@@ -262,7 +268,9 @@ class Client:
             NotFound: nothing was decided yet.
             TooLarge: it is over MAX_RECORD_BYTES.
         """
-        call = self._stub.ExportRecord(planner_pb2.ExportRecordRequest(), timeout=UPLOAD_TIMEOUT_S)
+        call = self._stub.ExportRecord(
+            planner_pb2.ExportRecordRequest(), timeout=UPLOAD_TIMEOUT_S, metadata=self._link.metadata
+        )
         found = bytearray()
         try:
             async for message in call:
@@ -270,7 +278,7 @@ class Client:
                 if len(found) > MAX_RECORD_BYTES:
                     raise TooLarge(f"the record has more than the {MAX_RECORD_BYTES:,} bytes that are read")
         except grpc.aio.AioRpcError as error:
-            raise self._error(error, UPLOAD_TIMEOUT_S) from error
+            raise await self._link.error(error, UPLOAD_TIMEOUT_S) from error
         finally:
             call.cancel()
         return bytes(found)
@@ -282,7 +290,9 @@ class Client:
             TimedOut: it is not settled within ``timeout_s``.
             Unreachable: the planner went away meanwhile.
         """
-        call = self._stub.WatchProgress(planner_pb2.WatchProgressRequest(), timeout=timeout_s)
+        call = self._stub.WatchProgress(
+            planner_pb2.WatchProgressRequest(), timeout=timeout_s, metadata=self._link.metadata
+        )
         try:
             async for message in call:
                 progress = progress_from_message(message)
@@ -294,7 +304,7 @@ class Client:
                 raise TimedOut(
                     f"not settled within {timeout_s:g} s; it goes on, `circinus watch` shows how far it is"
                 ) from error
-            raise self._error(error, timeout_s) from error
+            raise await self._link.error(error, timeout_s) from error
         finally:
             call.cancel()
         raise Unreachable(f"the planner at {self.address} ended the progress before all was settled; try again")
@@ -308,7 +318,9 @@ class Client:
             Unreachable: the planner went away meanwhile.
         """
         settled = False
-        call = self._stub.WatchQuery(planner_pb2.WatchQueryRequest(query_id=query_id), timeout=timeout_s)
+        call = self._stub.WatchQuery(
+            planner_pb2.WatchQueryRequest(query_id=query_id), timeout=timeout_s, metadata=self._link.metadata
+        )
         try:
             async for message in call:
                 state = query_state_from_message(message.query)
@@ -320,7 +332,7 @@ class Client:
                     f"{query_id} is not settled within {timeout_s:g} s; it goes on, "
                     f"`circinus query watch {query_id}` shows how far it is"
                 ) from error
-            raise self._error(error, timeout_s) from error
+            raise await self._link.error(error, timeout_s) from error
         finally:
             call.cancel()
         if not settled:

@@ -8,9 +8,14 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 
 _logger = logging.getLogger("circinus")
 _MAX_VALUE_CHARS = 400
+#: Gets an event's name, its fields as text, and whether it is a warning.
+Listener = Callable[[str, Mapping[str, str], bool], None]
+_listeners: list[Listener] = []
 
 
 def configure(level: str = "INFO", *, name: str = "") -> None:
@@ -26,12 +31,14 @@ def configure(level: str = "INFO", *, name: str = "") -> None:
 
 def event(event_name: str, **fields: object) -> None:
     """Something that happened as it should."""
+    _tell(event_name, fields, warning=False)
     if _logger.isEnabledFor(logging.INFO):
         _logger.info("%s", _line(event_name, fields))
 
 
 def warning(event_name: str, **fields: object) -> None:
     """Something that a person may want to know of."""
+    _tell(event_name, fields, warning=True)
     _logger.warning("%s", _line(event_name, fields))
 
 
@@ -41,12 +48,31 @@ def debug(event_name: str, **fields: object) -> None:
         _logger.debug("%s", _line(event_name, fields))
 
 
+@contextmanager
+def heard_by(listener: Listener) -> Iterator[None]:
+    """Tells a listener of every event and warning of this process meanwhile; it must neither block nor raise."""
+    _listeners.append(listener)
+    try:
+        yield
+    finally:
+        _listeners.remove(listener)
+
+
+def _tell(event_name: str, fields: dict[str, object], *, warning: bool) -> None:
+    for listener in tuple(_listeners):
+        listener(event_name, {key: _text(value) for key, value in fields.items()}, warning)
+
+
 def _line(event_name: str, fields: dict[str, object]) -> str:
     return " ".join([event_name, *(f"{key}={_value(value)}" for key, value in fields.items())])
 
 
-def _value(value: object) -> str:
+def _text(value: object) -> str:
     text = f"{value:.4g}" if isinstance(value, float) else str(value)
     # Line breaks from elsewhere must not forge log lines.
-    text = "".join(character if character.isprintable() else " " for character in text[:_MAX_VALUE_CHARS])
+    return "".join(character if character.isprintable() else " " for character in text[:_MAX_VALUE_CHARS])
+
+
+def _value(value: object) -> str:
+    text = _text(value)
     return f'"{text}"' if not text or any(character in text for character in ' "=') else text

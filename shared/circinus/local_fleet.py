@@ -16,11 +16,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
+from circinus import contexts
+from circinus.client import Client
+from circinus.contexts import FILE_VARIABLE, Context
 from circinus.errors import Internal, TimedOut
 
 _START_TIMEOUT_S = 30.0
 _STOP_TIMEOUT_S = 15.0
 _POLL_S = 0.05
+_PIPE = asyncio.subprocess.PIPE
 
 
 @dataclass(slots=True, kw_only=True)
@@ -35,14 +39,42 @@ class LocalFleet:
     """Starts and stops a planner and agents; each can be killed and started again by name.
 
     ``agents``: the agents' configuration files, without the keys `planner` and `state_dir`, by device id.
+    ``secure``: with identities, as between machines: each agent enrols with a token of its own; whoever asks is the
+    admin of ``context``. Else in the clear.
     """
 
-    def __init__(self, folder: Path, agents: Mapping[str, str], *, planner_flags: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        agents: Mapping[str, str],
+        *,
+        planner_flags: tuple[str, ...] = (),
+        secure: bool = False,
+    ) -> None:
         self._folder = folder
         self._agents = dict(agents)
         self._planner_flags = planner_flags
+        self._secure = secure
         self._daemons: dict[str, _Daemon] = {}
         self.planner_address = ""
+        self.enrol_address = ""
+        self.context: Context | None = None
+
+    @property
+    def context_file(self) -> Path:
+        """Where the planner writes the first admin's context, if the fleet is secure."""
+        return self._folder / "planner" / "identity" / "admin.toml"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What the `circinus` command needs to ask this planner."""
+        if self._secure:
+            return {FILE_VARIABLE: str(self.context_file)}
+        return {"CIRCINUS_PLANNER": self.planner_address, "CIRCINUS_INSECURE_LOOPBACK": "1"}
+
+    def client(self) -> Client:
+        """A client of the planner, for `async with`."""
+        return Client.of(self.context) if self.context is not None else Client(self.planner_address)
 
     async def __aenter__(self) -> LocalFleet:
         try:
@@ -72,15 +104,50 @@ class LocalFleet:
     async def start_planner(self, listen: str = "") -> None:
         """Starts the planner; by default where it listened before."""
         state = self._folder / "planner"
-        address_file = state / "address"
-        address_file.unlink(missing_ok=True)
-        argv = ("cloud_planner.daemon", "run", "--listen", listen or self.planner_address, "--state-dir", str(state))
-        await self._spawn("planner", argv + self._planner_flags)
-        async with _timeout(_START_TIMEOUT_S, "the planner to listen"):
-            while not (address_file.exists() and address_file.read_text().strip()):
-                self._check("planner")
-                await asyncio.sleep(_POLL_S)
-        self.planner_address = address_file.read_text().strip()
+        # The address is written last.
+        files = {"enrol-address": "enrol_address"} if self._secure else {}
+        files["address"] = "planner_address"
+        for name in files:
+            (state / name).unlink(missing_ok=True)
+        how = ("--enrol-listen", self.enrol_address or "127.0.0.1:0") if self._secure else ("--insecure-loopback",)
+        where = ("--listen", listen or self.planner_address, "--state-dir", str(state))
+        await self._spawn("planner", ("cloud_planner.daemon", "run", *where, *how, *self._planner_flags))
+        for name, attribute in files.items():
+            async with _timeout(_START_TIMEOUT_S, "the planner to listen"):
+                while not ((state / name).exists() and (state / name).read_text().strip()):
+                    self._check("planner")
+                    await asyncio.sleep(_POLL_S)
+            setattr(self, attribute, (state / name).read_text().strip())
+        if self._secure:
+            self.context = contexts.chosen(self.context_file)
+
+    async def _enrol(self, device_id: str, config: Path) -> None:
+        async with self.client() as client:
+            issued = await client.admin.create_token(device_id)
+        # Through a pipe: it stands in no file and no list of processes.
+        await self._done(
+            "edge_agent.daemon", "join", "--config", str(config), "--token-file", "-", given=issued.token.encode()
+        )
+
+    async def _done(self, *argv: str, given: bytes = b"") -> bytes:
+        """What a command of the daemons prints.
+
+        Raises:
+            Internal: it failed; the message has what it said.
+        """
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", *argv, stdin=_PIPE, stdout=_PIPE, stderr=_PIPE, start_new_session=True
+        )
+        try:
+            async with _timeout(_START_TIMEOUT_S, " ".join(argv[:3])):
+                out, errors = await process.communicate(given)
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
+        if process.returncode != 0:
+            raise Internal(f"{' '.join(argv[:3])} ended with exit code {process.returncode}: {errors.decode()[-2000:]}")
+        return out
 
     async def start_agent(self, device_id: str, text: str = "", *, planner_address: str = "") -> None:
         """Starts an agent, again if it ran before: its state is kept.
@@ -91,8 +158,15 @@ class LocalFleet:
             self._agents[device_id] = text
         state = self._folder / device_id
         config = self._folder / f"{device_id}.toml"
-        head = f'planner = "{planner_address or self.planner_address}"\nstate_dir = "{state}"\n'
-        config.write_text(head + self._agents[device_id])
+        address = planner_address or self.planner_address
+        how = f'enrol = "{self.enrol_address}"' if self._secure else "insecure_loopback = true"
+        head = f'planner = "{address}"\nstate_dir = "{state}"\n{how}\n'
+        body = self._agents[device_id]
+        # All devices have this machine's speed; what differs between them is emulated.
+        tail = "" if "[fingerprint]" in body else "\n[fingerprint]\ncalibrate = false\n"
+        config.write_text(head + body + tail)
+        if self._secure and not (state / "identity" / "certificate.pem").exists():
+            await self._enrol(device_id, config)
         await self._spawn(device_id, ("edge_agent.daemon", "run", "--config", str(config)))
 
     async def _spawn(self, name: str, argv: tuple[str, ...]) -> None:

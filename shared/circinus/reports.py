@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
 from circinus.drift_reports import DriftFinding, findings_from_messages
+from circinus.gap_reports import TelemetryGap, gaps_from_messages
 from circinus.model.device import Device, DeviceId, Digest
 from circinus.model.pipeline import ContentRef, OperatorId, PipelineId
 from circinus.model.plan import Interval, Plan, Selection, UnplacedQuery
@@ -34,7 +35,10 @@ from circinus.wire import (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlannerStatus:
-    """Where the planner stands. ``activity`` says in words what it does; ``findings``: what drifted lately."""
+    """Where the planner stands. ``activity`` says in words what it does; ``findings``: what drifted lately.
+
+    ``clock_ahead_s``: how far the planner's clock is ahead of this machine's; None: it did not tell its time.
+    """
 
     version: str
     epoch: int
@@ -47,11 +51,18 @@ class PlannerStatus:
     queries_pending: int
     started_at: datetime | None
     findings: tuple[DriftFinding, ...] = ()
+    clock_ahead_s: float | None = None
+    devices_cordoned: int = 0
+    devices_draining: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeviceState:
-    """A device as the planner knows it. ``pids`` are the process ids by replica."""
+    """A device as the planner knows it. ``pids`` by replica; ``troubles``: what is wrong with the box itself.
+
+    ``labels``: all that were set, by whomever; ``device.labels`` are its own ones. ``cordoned``: nothing new is put on
+    it, also while it is ``draining`` or, with that, ``leaving``; ``why``, and ``since`` when.
+    """
 
     device: Device
     connected: bool
@@ -61,6 +72,13 @@ class DeviceState:
     reason: str
     last_seen_at: datetime | None
     pids: Mapping[str, int]
+    troubles: tuple[str, ...] = ()
+    labels: Mapping[str, str] = field(default_factory=dict)
+    cordoned: bool = False
+    draining: bool = False
+    leaving: bool = False
+    why: str = ""
+    since: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -223,6 +241,7 @@ class LedgerEntry:
     agreement_ratio: float | None = None
     agreement_items: int = 0
     bytes_sent: int = 0
+    gaps: tuple[TelemetryGap, ...] = ()
 
 
 def _moment(message: Any, field: str) -> datetime | None:
@@ -232,8 +251,9 @@ def _moment(message: Any, field: str) -> datetime | None:
     return moment
 
 
-def status_from_message(message: planner_pb2.GetStatusResponse) -> PlannerStatus:
-    """The status in a message."""
+def status_from_message(message: planner_pb2.GetStatusResponse, *, at: datetime | None = None) -> PlannerStatus:
+    """The status in a message. ``at``: when it was made, by this machine's clock."""
+    now = _moment(message, "now")
     return PlannerStatus(
         version=message.planner_version,
         epoch=message.epoch,
@@ -244,8 +264,11 @@ def status_from_message(message: planner_pb2.GetStatusResponse) -> PlannerStatus
         queries_placed=message.queries_placed,
         queries_unplaced=message.queries_unplaced,
         queries_pending=message.queries_pending,
+        devices_cordoned=message.devices_cordoned,
+        devices_draining=message.devices_draining,
         started_at=_moment(message, "started_at"),
         findings=findings_from_messages(message.findings),
+        clock_ahead_s=(now - at).total_seconds() if now is not None and at is not None else None,
     )
 
 
@@ -264,6 +287,13 @@ def device_state_from_message(message: planner_pb2.DeviceState) -> DeviceState:
         reason=message.reason,
         last_seen_at=_moment(message, "last_seen_at"),
         pids=dict(sorted(message.pids.items())),
+        troubles=tuple(message.troubles),
+        labels=dict(sorted(message.labels.items())),
+        cordoned=message.cordoned,
+        draining=message.draining,
+        leaving=message.leaving,
+        why=message.why,
+        since=_moment(message, "since"),
     )
 
 
@@ -387,6 +417,7 @@ def ledger_entry_from_message(message: planner_pb2.LedgerEntry) -> LedgerEntry:
         bytes_sent=message.bytes_sent,
         stand_by_answered=message.stand_by_answered,
         stand_bys=episodes_from_messages(message.stand_bys),
+        gaps=gaps_from_messages(message.gaps),
     )
 
 

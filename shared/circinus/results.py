@@ -6,6 +6,7 @@ async for result in subscribe("127.0.0.1:7410", "gate-1"):
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
@@ -15,8 +16,8 @@ from typing import Any
 import grpc.aio
 
 from circinus import layout
-from circinus.channel import open_channel
-from circinus.errors import TimedOut, Unreachable, from_rpc
+from circinus.channel import Tls, open_channel, open_secure_channel
+from circinus.errors import TimedOut, Unreachable, WrongAuthority, from_rpc
 from circinus.layout import TensorView
 from circinus.v1 import results_pb2, results_pb2_grpc, types_pb2
 
@@ -54,25 +55,37 @@ class Result:
 
 
 async def subscribe(
-    address: str, query_id: str, *, on_standing: Callable[[], None] = lambda: None
+    address: str,
+    query_id: str,
+    *,
+    on_standing: Callable[[], None] = lambda: None,
+    tls: Tls | None = None,
+    device_id: str = "",
 ) -> AsyncIterator[Result]:
     """Results of a query from now on, each at most once, until the caller stops or the query ends.
 
-    ``on_standing`` is called when the agent has said that no later result is missed.
+    ``on_standing`` is called when the agent has said that no later result is missed. ``tls`` and ``device_id``: who
+    asks, and the device that must answer; needed where the agent does not listen on loopback.
 
     Raises:
         NotFound: the agent has no source of such a query.
         Unreachable: no agent answers at the address, or it went away.
+        WrongAuthority: what answers there is not that device, of that root.
     """
-    async for message in subscribe_raw(address, query_id, on_standing=on_standing):
+    async for message in subscribe_raw(address, query_id, on_standing=on_standing, tls=tls, device_id=device_id):
         yield _result(message.result, message.lost)
 
 
 async def subscribe_raw(
-    address: str, query_id: str, *, on_standing: Callable[[], None] = lambda: None
+    address: str,
+    query_id: str,
+    *,
+    on_standing: Callable[[], None] = lambda: None,
+    tls: Tls | None = None,
+    device_id: str = "",
 ) -> AsyncIterator[results_pb2.SubscribeResponse]:
     """As ``subscribe``, in messages: what only passes results on need not read them."""
-    async with open_channel(address) as channel:
+    async with open_channel(address) if tls is None else open_secure_channel(address, tls, device_id) as channel:
         stub: Any = results_pb2_grpc.ResultsServiceStub(channel)  # type: ignore[no-untyped-call]  # generated
         call = stub.Subscribe(results_pb2.SubscribeRequest(query_id=query_id))
         try:
@@ -86,12 +99,31 @@ async def subscribe_raw(
                 raise from_rpc(error) from error
             if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
                 raise TimedOut(f"the agent at {address} gave no answer") from error
+            if error.code() is grpc.StatusCode.UNAVAILABLE:
+                await asyncio.to_thread(_check_way, address, tls, device_id)
             raise Unreachable(
                 f"no agent serves results at {address}, or it went away; its configuration's key `ingress` says where "
                 "it listens"
             ) from error
         finally:
             call.cancel()
+
+
+def _check_way(address: str, tls: Tls | None, device_id: str) -> None:
+    """Does nothing if nobody answers, or the agent went away. Blocks.
+
+    Raises:
+        WrongAuthority: somebody else answers.
+        Unreachable: it speaks TLS where it was asked in the clear, or the other way round.
+    """
+    # Agents write results, too, and never dial by hand.
+    from circinus.tls_probe import Fault, probe
+
+    found = probe(address, tls=tls, name=device_id)
+    if found.fault in (Fault.OTHER_ROOT, Fault.OTHER_NAME, Fault.UNWANTED, Fault.CLOCK):
+        raise WrongAuthority(f"{found.said}; check the address, and that the context is of its planner")
+    if found.fault in (Fault.CLEAR, Fault.SECURE):
+        raise Unreachable(f"{found.said}; an agent has its ingress in the clear on loopback alone: check the address")
 
 
 def _result(message: results_pb2.Result, lost: int) -> Result:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from random import Random
 
+#: The longest wait of whoever dials a planner again: a box is back within so long of what kept it away.
+MAX_RECONNECT_S = 30.0
+
 
 class Backoff:
     """Waits that grow from ``first_s`` to ``cap_s``, each drawn evenly from zero up to the present bound.

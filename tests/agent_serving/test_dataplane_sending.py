@@ -2,7 +2,6 @@
 
 import asyncio
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 from serving_fleet import QUERY, generation
@@ -11,7 +10,6 @@ from test_dataplane_book import emission, outcome
 from circinus.model.directive import Use
 from circinus.model.pipeline import OperatorId
 from circinus.sketch import Sketch
-from edge_agent import cgroups
 from edge_agent.dataplane import waiting
 from edge_agent.dataplane.book import Book
 from edge_agent.dataplane.item import Input, Verdict, Work
@@ -153,33 +151,3 @@ def test_a_full_window_is_thinned_evenly() -> None:
     latency_ms = Sketch.of(window.latency_ms)
     assert latency_ms.count == count
     assert latency_ms.quantile(0.95) == pytest.approx(0.95 * count * 1000.0, rel=0.011)
-
-
-def test_a_process_is_limited_where_groups_can_be_made(tmp_path: Path) -> None:
-    own = tmp_path / "own"
-    own.write_text("3:cpu:/mine\n0::/\n")
-    assert cgroups.detect(tmp_path / "nothing", own) is None
-    base = tmp_path / "cpu" / "mine"
-    base.mkdir(parents=True)
-    (base / "cpu.cfs_quota_us").write_text("-1")
-    found = cgroups.detect(tmp_path, own)
-    assert found is not None
-    assert found.limit(4711, cores=1.5, memory_bytes=0) is not None
-    (group,) = base.glob("circinus-*")
-    assert (group / "cpu.cfs_quota_us").read_text() == "15000"
-    assert (group / "cgroup.procs").read_text() == "4711"
-
-
-def test_the_unified_hierarchy_also_limits_memory(tmp_path: Path) -> None:
-    own = tmp_path / "own"
-    own.write_text("0::/agent\n")
-    (tmp_path / "cgroup.controllers").write_text("cpu memory")
-    base = tmp_path / "agent"
-    base.mkdir()
-    (base / "cgroup.subtree_control").write_text("cpu memory")
-    found = cgroups.detect(tmp_path, own)
-    assert found is not None
-    found.limit(4711, cores=0.25, memory_bytes=1000)
-    (group,) = base.glob("circinus-*")
-    assert (group / "cpu.max").read_text() == "2500 10000"
-    assert (group / "memory.max").read_text() == "1000"

@@ -27,6 +27,7 @@ from edge_agent.dataplane.messages import item_header
 from edge_agent.dataplane.peers import PeerLink
 from edge_agent.dataplane.pipe import MAX_FRAME_BYTES, Pipe, dial_pipe
 from edge_agent.dataplane.shaping import Shaper
+from edge_agent.identity.credentials import Credentials
 
 MIB = 1024 * 1024
 CERTIFICATES = Path(__file__).resolve().parents[2] / "benchmarks" / "hop_certificates.py"
@@ -60,7 +61,7 @@ class Device:
             clock=SystemClock(),
             rng=Random(1),
             on_change=self._changed.set,
-            tls=tls,
+            credentials=None if tls is None else Credentials(tls),
         )
 
     def link_to(self, peer: DeviceId) -> PeerLink:
@@ -268,12 +269,13 @@ async def test_with_tls_a_peer_is_who_its_certificate_says(trusted: dict[str, Tl
     async with devices("cloud", "box", tls=trusted) as (cloud, box):
         address = f"127.0.0.1:{cloud.port}"
         with pytest.raises(Unreachable):
-            await dial_pipe(address, trusted["box"], "another")  # the certificate at the other end is the cloud's
+            # The certificate at the other end is the cloud's.
+            await dial_pipe(address, Credentials(trusted["box"]), "another")
         with pytest.raises(Unreachable):
-            await dial_pipe(address, others["box"], "cloud")  # whose root is not trusted
-        unknown = await dial_pipe(address, replace(others["box"], root=trusted["box"].root), "cloud")
+            await dial_pipe(address, Credentials(others["box"]), "cloud")  # whose root is not trusted
+        unknown = await dial_pipe(address, Credentials(replace(others["box"], root=trusted["box"].root)), "cloud")
         in_the_clear = await dial_pipe(address, None, "")
-        somebody = await dial_pipe(address, trusted["box"], "cloud")
+        somebody = await dial_pipe(address, Credentials(trusted["box"]), "cloud")
         await somebody.write([hello("somebody-else")])
         async with asyncio.timeout(5.0):
             assert await unknown.read() is None  # not signed by whom the cloud trusts

@@ -304,6 +304,12 @@ class FakeServing:
         pids = {entry.key: (4242,) for entry in directive.replica_sets}
         self._set(newest=directive.generation, phase="ready", pids=pids)
 
+    def streams(self):
+        return {}
+
+    def equip(self, accelerators):
+        self._note("equip", accelerators)
+
     async def activate(self, generation: Generation) -> None:
         self._note("activate", generation)
         self._set(active=generation, phase="drained")

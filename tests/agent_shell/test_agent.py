@@ -68,7 +68,8 @@ class Box:
 async def agent_on(tmp_path, address, box=None) -> AsyncIterator[Box]:
     box = box or Box()
     config = parse_config(
-        f'device_id = "camera"\nplanner = "{address}"\nstate_dir = "{tmp_path}/state"\ntier = "edge"\ncores = 1.0'
+        f'device_id = "camera"\nplanner = "{address}"\nstate_dir = "{tmp_path}/state"\ntier = "edge"\ncores = 1.0\n'
+        "insecure_loopback = true"
     )
     stop = asyncio.Event()
     running = asyncio.create_task(Agent(config, clock=Quick(), rng=Random(1), make_serving=box.make).run(stop))

@@ -6,6 +6,7 @@ import pytest
 
 from circinus.errors import InvalidInput
 from circinus.model.device import Tier
+from circinus.model.policy import Policy
 from edge_agent.config import load_config, parse_config
 
 FULL = """
@@ -51,6 +52,37 @@ def test_a_full_file_is_read(tmp_path):
     (accelerator,) = config.accelerators
     assert accelerator.emulated
     assert accelerator.slots == 2
+
+
+def test_what_the_owner_allows_is_read():
+    config = parse_config(
+        'device_id = "a"\nstate_dir = "s"\ntier = "edge"\nplanner = "planner.example:7400"\n'
+        '[policy]\nallowed_pipelines = ["door"]\nmax_cores = 1.5\nmax_memory_bytes = 1_000\n'
+        'data_stays = ["door", "hall"]'
+    )
+    assert config.policy == Policy(
+        allowed_pipelines=("door",), max_cores=1.5, max_memory_bytes=1_000, data_stays=("door", "hall")
+    )
+    assert not config.insecure_loopback
+    assert config.enrol == "planner.example:7401"
+    assert config.identity_dir == Path("s/identity")
+
+
+def test_a_policy_that_is_wrong_is_named_whole():
+    with pytest.raises(InvalidInput) as caught:
+        parse_config(
+            'device_id = "a"\nstate_dir = "s"\ntier = "edge"\nenrol = "nowhere"\ninsecure_loopback = 1\n'
+            '[policy]\nallowed_pipelines = ["Door!"]\nmax_cores = -1\ndata_stays = "all"\nmax_disk = 3'
+        )
+    wrong = {violation.field for violation in caught.value.violations}
+    assert wrong == {
+        "enrol",
+        "insecure_loopback",
+        "policy.allowed_pipelines",
+        "policy.max_cores",
+        "policy.data_stays",
+        "policy.max_disk",
+    }
 
 
 def test_little_is_needed():

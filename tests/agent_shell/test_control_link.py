@@ -152,6 +152,13 @@ class Held:
     def __init__(self) -> None:
         self.ending = asyncio.Event()
         self.let_go = asyncio.Event()
+        self.opened = 1
+
+    async def promised(self, _: int) -> list[control_pb2.ConnectRequest]:
+        return []
+
+    async def tell_gaps(self) -> None:
+        pass
 
     async def peek(self, _: int) -> list[types_pb2.TelemetryWindow]:
         try:

@@ -27,7 +27,8 @@ MAX_IDLE_BYTES = 60 * 2**20
 def config(tmp_path):
     def write(address="127.0.0.1:1", more=""):
         path = tmp_path / "agent.toml"
-        path.write_text(f'device_id = "camera"\nplanner = "{address}"\nstate_dir = "state"\ntier = "edge"\n{more}')
+        head = f'device_id = "camera"\nplanner = "{address}"\nstate_dir = "state"\ntier = "edge"\n'
+        path.write_text(f"{head}insecure_loopback = true\n{more}")
         return path
 
     return write
@@ -51,12 +52,36 @@ def test_a_planner_that_is_not_on_this_machine_is_exit_code_2(config, capsys):
     assert "192.0.2.1:7400" in capsys.readouterr().err
 
 
+def test_without_an_identity_it_does_not_run_and_says_what_to_do(config, capsys):
+    path = config()
+    path.write_text(path.read_text().replace("insecure_loopback = true", ""))
+    assert main(["run", "--config", str(path)]) == 2
+    said = capsys.readouterr().err
+    assert "camera has not joined yet" in said
+    assert "edge-agent join --config FILE --token-file FILE" in said
+    assert "insecure_loopback = true" in said
+
+
+def test_joining_without_a_token_or_with_a_bad_one_says_so(config, capsys, tmp_path, monkeypatch):
+    monkeypatch.delenv("CIRCINUS_TOKEN", raising=False)
+    path = str(config())
+    assert main(["join", "--config", path]) == 2
+    assert "CIRCINUS_TOKEN" in capsys.readouterr().err
+    assert main(["join", "--config", path, "--token-file", str(tmp_path / "none")]) == 2
+    assert "the token can't be read" in capsys.readouterr().err
+    monkeypatch.setenv("CIRCINUS_TOKEN", "circ1.secret")
+    assert main(["join", "--config", path]) == 1
+    said = capsys.readouterr().err
+    assert "circ1.ID.SECRET.CAHASH" in said
+    assert "secret" not in said
+
+
 @pytest.mark.slow
 @pytest.mark.system
 def test_the_agent_imports_nothing_heavy_and_nothing_of_the_planner():
     code = """
-import sys, edge_agent.daemon, edge_agent.agent, edge_agent.serving
-heavy = {"mip", "numpy", "scipy", "yaml", "typer", "rich", "cloud_planner"}
+import sys, edge_agent.daemon, edge_agent.agent, edge_agent.serving, edge_agent.identity.enrolment
+heavy = {"mip", "numpy", "scipy", "yaml", "typer", "rich", "cryptography", "cloud_planner"}
 found = heavy.intersection(name.partition(".")[0] for name in sys.modules)
 assert not found, found
 """
@@ -154,7 +179,7 @@ async def test_a_killed_agent_comes_back_serving_without_the_planner(config, tmp
 def last_sequence(outbox) -> int:
     """The number of the newest message in an agent's outbox, seen from outside."""
     with contextlib.closing(sqlite3.connect(outbox)) as database:
-        return int(database.execute("SELECT coalesce(max(sequence), 0) FROM telemetry").fetchone()[0])
+        return int(database.execute("SELECT coalesce(max(sequence), 0) FROM waiting").fetchone()[0])
 
 
 @pytest.mark.slow

@@ -19,7 +19,7 @@ from edge_agent.feeds.access import Access
 
 
 def config_of(tmp_path, text=""):
-    lines = f'device_id = "here"\nstate_dir = "{tmp_path / "state"}"\ntier = "edge"\n{text}'
+    lines = f'device_id = "here"\nstate_dir = "{tmp_path / "state"}"\ntier = "edge"\ninsecure_loopback = true\n{text}'
     return parse_config(lines, folder=tmp_path)
 
 
@@ -98,30 +98,6 @@ def test_an_agent_at_work_is_noticed(tmp_path):
     assert not diagnose.agent_runs(config)
 
 
-def test_a_planner_that_answers_is_well_and_others_are_not(listener):
-    assert only(diagnose.planner(listener)).grade is Grade.OK
-    assert "start it" in only(diagnose.planner("127.0.0.1:1")).cure
-    assert "DNS" in only(diagnose.planner("no-such-name.invalid:7400")).cure
-
-
-def test_a_planner_that_says_nothing_is_told(tmp_path):
-    # Its queue of connections is full, so that further ones get no answer.
-    with socket.socket() as full:
-        full.bind(("127.0.0.1", 0))
-        full.listen(0)
-        address = full.getsockname()
-        waiting = [socket.socket() for _ in range(4)]
-        try:
-            for one in waiting:
-                one.setblocking(False)
-                one.connect_ex(address)
-            found = only(diagnose.planner(f"127.0.0.1:{address[1]}", timeout_s=0.3))
-        finally:
-            for one in waiting:
-                one.close()
-    assert "nothing answers" in found.said
-
-
 def test_a_port_that_is_taken_is_told(tmp_path, listener):
     config = config_of(tmp_path, f'data_listen = "{listener}"')
     assert only(diagnose.ports(config, runs=False)).grade is Grade.FAILED
@@ -141,9 +117,12 @@ def test_inputs_that_are_not_there_are_told(tmp_path):
 
 def test_the_command_prints_one_document_and_says_by_its_code_how_it_went(tmp_path, capsys, listener):
     file = tmp_path / "agent.toml"
-    file.write_text(f'device_id = "here"\nstate_dir = "state"\ntier = "edge"\nplanner = "{listener}"\n')
+    file.write_text(
+        f'device_id = "here"\nstate_dir = "state"\ntier = "edge"\ninsecure_loopback = true\nplanner = "{listener}"\n'
+    )
     assert main(["check", "--config", str(file), "-o", "json"]) == 0
     assert {one["grade"] for one in json.loads(capsys.readouterr().out)} <= {"ok", "warning"}
-    file.write_text('device_id = "here"\nstate_dir = "state"\ntier = "edge"\nplanner = "127.0.0.1:1"\n')
+    text = 'device_id = "here"\nstate_dir = "state"\ntier = "edge"\ninsecure_loopback = true\nplanner = "127.0.0.1:1"\n'
+    file.write_text(text)
     assert main(["check", "--config", str(file)]) == 1
     assert "-> start it" in capsys.readouterr().out

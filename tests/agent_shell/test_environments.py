@@ -125,6 +125,7 @@ async def test_an_environment_is_built_once_from_a_folder_of_wheels(tmp_path):
     # What the bundle asked for is there, what every process needs is there, and nothing else of the agent's is.
     code = """
 import circinustoywheel, circinus.operator, edge_agent.worker, google.protobuf, importlib.util
+import edge_agent.profile_memory, pynvml
 assert circinustoywheel.VERSION == "2.5"
 assert importlib.util.find_spec("grpc") is None
 assert importlib.util.find_spec("psutil") is None

@@ -112,7 +112,8 @@ def test_a_slug_is_never_empty():
 
 
 def test_this_machine_has_a_fingerprint_that_travels(tmp_path):
-    config = parse_config(f'device_id = "here"\nstate_dir = "{tmp_path}"\ntier = "edge"')
+    head = f'device_id = "here"\nstate_dir = "{tmp_path}"\ntier = "edge"\n'
+    config = parse_config(f"{head}[fingerprint]\ncalibrate = false")
     device = take_fingerprint(config, data_address="127.0.0.1:1")
     assert device.cores > 0
     assert device.memory_bytes > 2**20

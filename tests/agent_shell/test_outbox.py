@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from circinus.v1 import control_pb2, types_pb2
 from edge_agent.outbox import Outbox, split
+from edge_agent.outbox_queue import Limits
 
 
 def window(name, latencies=0):
@@ -14,7 +15,7 @@ async def test_numbers_rise_and_survive_a_restart(tmp_path):
         await outbox.put([window("a")], [types_pb2.OperatorWindow(query_id="a")])
         await outbox.put([window("b")], [])
         first = await outbox.peek(0)
-        await outbox.forget(first[-1].sequence)
+        await outbox.forget([message.sequence for message in first])
         assert await outbox.peek(0) == []
     async with Outbox(path) as outbox:
         await outbox.put([window("c")], [])
@@ -32,7 +33,7 @@ async def test_what_was_not_forgotten_is_there_after_a_restart(tmp_path):
 
 
 async def test_the_oldest_go_first_when_it_is_full_and_are_counted(tmp_path):
-    async with Outbox(tmp_path / "o.db", max_messages=2) as outbox:
+    async with Outbox(tmp_path / "o.db", limits=Limits(telemetry=2)) as outbox:
         for name in "abcd":
             await outbox.put([window(name)], [])
         assert [message.queries[0].query_id for message in await outbox.peek(0)] == ["c", "d"]

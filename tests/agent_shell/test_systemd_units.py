@@ -56,7 +56,7 @@ def test_little_is_open_to_the_daemons(unit):
 @pytest.mark.parametrize("name", ["edge_agent", "cloud_planner"])
 async def test_a_daemon_tells_that_it_is_ready_that_it_lives_and_that_it_stops(name, tmp_path):
     (tmp_path / "agent.toml").write_text(
-        'device_id = "box"\nstate_dir = "state"\ntier = "edge"\nplanner = "127.0.0.1:1"\n'
+        'device_id = "box"\nstate_dir = "state"\ntier = "edge"\nplanner = "127.0.0.1:1"\ninsecure_loopback = true\n'
     )
     command = {
         "edge_agent": ("run", "--config", str(tmp_path / "agent.toml")),

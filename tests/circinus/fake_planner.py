@@ -6,6 +6,7 @@ import hashlib
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 from typing import Any
 
 import grpc
@@ -103,7 +104,20 @@ class FakePlanner(planner_pb2_grpc.PlannerServiceServicer):
         self.explanation = planner_pb2.ExplainResponse()
         self.record: list[bytes] = []
         self.watched: list[planner_pb2.QueryState] = []
+        self.now: datetime | None = None
         self.fail_with: CircinusError | None = None
+        self.device = planner_pb2.DeviceState(
+            fingerprint=device_to_message(DEVICE), connected=True, active_generation=3
+        )
+        self.device.last_seen_at.FromSeconds(1_700_000_000)
+        self.device.pids["read/0"] = 4711
+        self.selectors: list[str] = []
+        self.page_of: tuple[str, ...] = ()
+        self.drains: list[planner_pb2.DrainProgress] = []
+        self.forced = False
+        self.happened: list[planner_pb2.PlannerEvent] = []
+        self.missed = False
+        self.asked_events = planner_pb2.WatchEventsRequest()
         self.hang = threading.Event()
         self.hanging = False
         self.progress = [
@@ -125,16 +139,59 @@ class FakePlanner(planner_pb2_grpc.PlannerServiceServicer):
 
     def GetStatus(self, request: Any, context: Any) -> Any:
         self._enter(context)
-        return planner_pb2.GetStatusResponse(
+        response = planner_pb2.GetStatusResponse(
             planner_version="0.1.0", epoch=1, generation=3, activity="idle", devices_connected=1, devices_known=2
         )
+        if self.now is not None:
+            response.now.FromDatetime(self.now)
+        return response
 
     def ListDevices(self, request: Any, context: Any) -> Any:
         self._enter(context)
-        state = planner_pb2.DeviceState(fingerprint=device_to_message(DEVICE), connected=True, active_generation=3)
-        state.last_seen_at.FromSeconds(1_700_000_000)
-        state.pids["read/0"] = 4711
-        return planner_pb2.ListDevicesResponse(devices=[state])
+        if request.device_id not in ("", self.device.fingerprint.device_id):
+            self._abort(context, NotFound(f"there is no device {request.device_id!r}; known: camera-1"))
+        self.selectors.append(request.selector)
+        if not self.page_of:
+            return planner_pb2.ListDevicesResponse(devices=[self.device])
+        # A page for each.
+        names = [name for name in self.page_of if name > request.page_token]
+        found = planner_pb2.DeviceState()
+        found.CopyFrom(self.device)
+        found.fingerprint.device_id = names[0]
+        return planner_pb2.ListDevicesResponse(devices=[found], next_page_token=names[0] if len(names) > 1 else "")
+
+    def CordonDevice(self, request: Any, context: Any) -> Any:
+        self._enter(context)
+        self.device.cordoned, self.device.why = not request.lift, request.why
+        return planner_pb2.CordonDeviceResponse(device=self.device)
+
+    def LabelDevice(self, request: Any, context: Any) -> Any:
+        self._enter(context)
+        if request.reset:
+            self.device.labels.clear()
+        self.device.labels.update(request.set)
+        for key in request.remove:
+            self.device.labels.pop(key, None)
+        return planner_pb2.LabelDeviceResponse(device=self.device)
+
+    def DrainDevice(self, request: Any, context: Any) -> Any:
+        self.device.cordoned = self.device.draining = True
+        self.device.why = request.why
+        for progress in self.drains if request.wait else self.drains[:1]:
+            yield planner_pb2.DrainDeviceResponse(progress=progress)
+        self._enter(context)
+
+    def LeaveDevice(self, request: Any, context: Any) -> Any:
+        self.forced = request.force
+        for progress in self.drains:
+            yield planner_pb2.LeaveDeviceResponse(progress=progress, gone=progress.ended and not progress.staying)
+        self._enter(context)
+
+    def WatchEvents(self, request: Any, context: Any) -> Any:
+        self._enter(context)
+        self.asked_events = request
+        found = [one for one in self.happened if one.cursor > request.after]
+        yield planner_pb2.WatchEventsResponse(events=found, missed=self.missed)
 
     def UploadBlob(self, requests: Iterator[Any], context: Any) -> Any:
         self._enter(context)

@@ -114,6 +114,16 @@ def test_the_root_has_environment_and_pipeline(folder: Path, tmp_path: Path) -> 
     }
 
 
+def test_only_who_declares_the_network_has_another_digest(folder: Path, tmp_path: Path) -> None:
+    (up,) = PIPELINE.operators
+    declares = replace(PIPELINE, operators=(replace(up, network=True),))
+    assert bundle.pack_folder(folder, replace(PIPELINE, operators=(replace(up),))) == bundle.pack_folder(
+        folder, PIPELINE
+    )
+    assert bundle.pack_folder(folder, declares) != bundle.pack_folder(folder, PIPELINE)
+    assert json.loads(bundle.pipeline_json(declares))["operators"][0]["network"] is True
+
+
 def test_equal_environments_have_one_digest() -> None:
     one = EnvironmentSpec(python=("a", "b"), libraries=("z",))
     assert bundle.environment_digest(one) == bundle.environment_digest(replace(one, python=("b", "a")))

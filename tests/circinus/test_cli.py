@@ -33,6 +33,7 @@ def planner() -> FakePlanner:
 def address(planner: FakePlanner, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     server, address = serve(planner)
     monkeypatch.setenv("CIRCINUS_PLANNER", address)
+    monkeypatch.setenv("CIRCINUS_INSECURE_LOOPBACK", "1")
     yield address
     planner.hang.set()
     server.stop(None).wait()

@@ -93,7 +93,8 @@ def test_each_fault_is_told_with_its_cure():
     assert cases[7][0].cure == "circinus explain q"
 
 
-def test_without_a_planner_it_says_so_and_fails(capsys):
+def test_without_a_planner_it_says_so_and_fails(capsys, monkeypatch):
+    monkeypatch.setenv("CIRCINUS_INSECURE_LOOPBACK", "1")
     assert main(["doctor", "--planner", "127.0.0.1:1", "-o", "json"]) == 1
     (said,) = json.loads(capsys.readouterr().out)
     assert said["subject"] == "planner"

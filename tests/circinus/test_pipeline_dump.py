@@ -156,6 +156,7 @@ def pipelines(draw: st.DrawFn) -> Pipeline:
                 st.just(30_000.0) | st.integers(1, 3_600_000).map(float) | st.floats(0, 3.6e6, exclude_min=True)
             ),
             fan_out=draw(TEXTS),
+            network=draw(st.booleans()),
         )
         for place, name in enumerate(ids)
     ]

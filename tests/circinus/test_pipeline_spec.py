@@ -410,6 +410,12 @@ def test_an_operator_that_is_run_for_each_part_is_read() -> None:
     assert pipeline.split_by(OperatorId("look")) == pipeline.split_by(OperatorId("clean")) == ""
 
 
+def test_an_operator_that_needs_the_network_says_so() -> None:
+    pipeline = parse_pipeline(PARTS.replace("[look], each: true", "[look], each: true, network: true"))
+    assert [operator.id for operator in pipeline.operators if operator.network] == ["name"]
+    assert any("network must be" in message for message in messages(PARTS.replace("each: true", "network: 1", 1)))
+
+
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [

@@ -13,6 +13,7 @@ from circinus.model.device import Accelerator, Device, Environment, Link, Tier
 from circinus.model.directive import Directive, Generation, Peer, ReplicaSet, Route, SourceSpec, StandBy, Target, Use
 from circinus.model.pipeline import configuration_key
 from circinus.model.plan import Certainty, Interval, MachineUse, OperatorPlan, Plan, Selection, UnplacedQuery
+from circinus.model.policy import Policy
 from circinus.model.profile import ConfigurationProfile, OperatorSample, SampleResult
 from circinus.model.query import Budget, Guarantee, Query, Slo
 from circinus.model.search import MAX_STEPS, SearchPhase, SearchState, SearchStep
@@ -49,6 +50,7 @@ def a_device() -> Device:
         environments=(Environment(digest=DIGEST, ready=False, reason="no libtesseract"),),
         data_address="127.0.0.1:7000",
         agent_version="0.1.0",
+        policy=Policy(allowed_pipelines=("traffic",), max_cores=1.5, max_memory_bytes=2**30, data_stays=("meeting",)),
     )
 
 
@@ -113,7 +115,8 @@ def a_directive() -> Directive:
                 reference={"read.engine": "rapidocr"},
             ),
         ),
-        peers=(Peer(device_id="b", address="127.0.0.1:9"),),
+        peers=(Peer(device_id="b", address="127.0.0.1:9", site="cloud"),),
+        dialled_by=(Peer(device_id="c", address="", site="shop-1"),),
         stand_bys=(
             StandBy(
                 query_id="q1",

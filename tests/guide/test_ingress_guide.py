@@ -47,6 +47,7 @@ class Reader:
                 **os.environ,
                 "PATH": path,
                 "CIRCINUS_PLANNER": self._fleet.planner_address,
+                "CIRCINUS_INSECURE_LOOPBACK": "1",
                 "AGENT": await self.agent(),
             },
             stdout=asyncio.subprocess.PIPE,

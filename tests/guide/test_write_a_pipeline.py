@@ -117,7 +117,7 @@ def test_the_commands_that_start_the_fleet_name_its_files():
         document = tomllib.loads(files()[f"{name}.toml"])
         assert document["device_id"] == name
         assert f"edge-agent run --config {name}.toml" in start
-        assert f"cloud-planner run --listen {document['planner']} " in start
+        assert f"cloud-planner run --insecure-loopback --listen {document['planner']} " in start
 
 
 async def test_it_is_served_by_a_planner_and_agents_of_this_machine(tmp_path):
@@ -132,7 +132,7 @@ async def test_it_is_served_by_a_planner_and_agents_of_this_machine(tmp_path):
         name: "".join(
             line
             for line in files()[f"{name}.toml"].splitlines(True)
-            if not line.startswith(("planner =", "state_dir ="))
+            if not line.startswith(("planner =", "state_dir =", "insecure_loopback ="))
         )
         for name in ("camera", "server")
     }
@@ -140,7 +140,7 @@ async def test_it_is_served_by_a_planner_and_agents_of_this_machine(tmp_path):
         async with asyncio.timeout(120):
             while (await client.status()).devices_connected < 2:  # noqa: ASYNC110 - another process changes it
                 await asyncio.sleep(0.1)
-            at = {"CIRCINUS_PLANNER": fleet.planner_address}
+            at = {"CIRCINUS_PLANNER": fleet.planner_address, "CIRCINUS_INSECURE_LOOPBACK": "1"}
             done = await asyncio.to_thread(run, tmp_path, STEPS["serve"].commands, **at)
             assert done.returncode == 0, done.stderr
             assert "pipeline meter is registered" in done.stdout

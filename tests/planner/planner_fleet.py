@@ -8,7 +8,7 @@ import grpc.aio
 
 from circinus import wire
 from circinus.bundle import digest_of
-from circinus.channel import open_channel
+from circinus.channel import open_channel, open_secure_channel
 from circinus.clock import SystemClock
 from circinus.model.device import Accelerator, Device, Environment, Link, Tier
 from circinus.model.plan import Interval, OperatorPlan, Plan, Selection, UnplacedQuery
@@ -78,6 +78,7 @@ def settings(tmp_path, **changes):
     values = {
         "listen": "127.0.0.1:0",
         "state_dir": tmp_path / "state",
+        "insecure_loopback": True,
         "profile_policy": ProfilePolicy(time_samples=2),
         "loop_times": LoopTimes(debounce_s=0.01, tick_s=0.1),
         "rollout_times": RolloutTimes(failed_s=0.2, starting_s=60.0, drain_s=60.0, hold_s=0.0),
@@ -210,8 +211,9 @@ def measurements(requests):
 class FakeAgent:
     """Speaks the control protocol of an agent that does all it is told, or what the test tells it instead."""
 
-    def __init__(self, address, found, *, generation_status=None):
+    def __init__(self, address, found, *, generation_status=None, tls=None):
         self.address = address
+        self.tls = tls
         self.device = found
         self.status = generation_status or control_pb2.GenerationStatus()
         self.received = []
@@ -227,7 +229,7 @@ class FakeAgent:
         self.directives = {}
 
     async def __aenter__(self):
-        self._channel = open_channel(self.address)
+        self._channel = open_secure_channel(self.address, self.tls) if self.tls else open_channel(self.address)
         self._call = control_pb2_grpc.ControlServiceStub(self._channel).Connect()
         hello = control_pb2.Hello(
             fingerprint=wire.device_to_message(self.device), session_id=f"s-{id(self)}", generation_status=self.status
@@ -269,6 +271,8 @@ class FakeAgent:
                 await self.run_profile(message.profile)
             case "directive":
                 await self._accept(message.directive)
+            case "signed_directive":
+                await self._accept(types_pb2.Directive.FromString(message.signed_directive.body))
             case "activate":
                 number = message.activate.generation
                 await self.send_status(control_pb2.GENERATION_PHASE_ACTIVE, active_generation=number)
@@ -333,9 +337,9 @@ class FakeAgent:
 class People:
     """A client of PlannerService."""
 
-    def __init__(self, address):
+    def __init__(self, address, tls=None):
         self.address = address
-        self._channel = open_channel(address)
+        self._channel = open_secure_channel(address, tls) if tls else open_channel(address)
         self.stub = planner_pb2_grpc.PlannerServiceStub(self._channel)
 
     async def __aenter__(self):

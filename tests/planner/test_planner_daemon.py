@@ -24,6 +24,7 @@ async def daemon(state_dir, *flags):
         "run",
         "--listen",
         "127.0.0.1:0",
+        "--insecure-loopback",
         "--state-dir",
         state_dir,
         *flags,
@@ -86,5 +87,5 @@ async def test_sigterm_ends_it_cleanly_with_nothing_left(tmp_path):
 
 
 def test_an_address_beyond_loopback_is_refused(tmp_path, capsys):
-    assert main(["run", "--listen", "0.0.0.0:7400", "--state-dir", os.fspath(tmp_path)]) == 1
+    assert main(["run", "--listen", "0.0.0.0:7400", "--insecure-loopback", "--state-dir", os.fspath(tmp_path)]) == 1
     assert "not on loopback" in capsys.readouterr().err

@@ -21,6 +21,8 @@ from cloud_planner.core.search_terms import (
 from cloud_planner.store import (
     BlobStore,
     GenerationRecord,
+    Keeping,
+    Mark,
     PipelineRecord,
     RolloutPhase,
     SearchRecord,
@@ -260,7 +262,7 @@ async def test_windows_are_found_by_moment_and_generation(store):
 async def test_old_windows_are_forgotten_but_their_repeats_stay_known(store):
     old, new = NOW, NOW + timedelta(days=2)
     await store.add_telemetry([some_telemetry(1, a_window("q", 1, old)), some_telemetry(2, a_window("q", 1, old))], 1)
-    await store.prune_telemetry(new)
+    await store.prune_telemetry(new, 1_000)
     assert (await store.windows(old)).queries == ()
     assert await store.add_telemetry([some_telemetry(2, a_window("q", 1, old))], 1) == 0
 
@@ -307,6 +309,33 @@ async def test_a_store_of_before_there_were_searches_keeps_its_times_and_takes_s
     store = await SqliteStore.open(path)
     assert await store.searches() == (a_search("q"),)
     await store.close()
+
+
+async def test_what_people_say_of_a_device_is_kept_until_it_is_forgotten(store):
+    await store.put_device(device("g1"), NOW)
+    mark = Mark(
+        device_id="g1",
+        keeping=Keeping.DRAINING,
+        why="a new fan",
+        since=NOW,
+        people={"gpu": "", "old": None},
+        bound={"zone": "a"},
+    )
+    await store.put_mark(Mark(device_id="g1"))
+    await store.put_mark(mark)
+    # A token may come before the device.
+    await store.put_mark(Mark(device_id="g0", bound={"zone": "b"}))
+    assert await store.marks() == (Mark(device_id="g0", bound={"zone": "b"}), mark)
+    record = TelemetryRecord(
+        device_id="g1", sequence=7, received_at=NOW, queries=(a_window("q", 1, NOW),), operators=()
+    )
+    assert await store.add_telemetry([record], epoch=1) == 1
+    await store.remove_device("g1")
+    assert [one.device_id for one in await store.marks()] == ["g0"]
+    assert await store.devices() == ()
+    # Another box with its name begins anew; what this one served stays.
+    assert await store.add_telemetry([record], epoch=1) == 1
+    assert len((await store.windows(NOW - timedelta(days=1))).queries) == 2
 
 
 async def test_a_store_of_a_newer_version_is_refused(tmp_path):

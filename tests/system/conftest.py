@@ -42,8 +42,20 @@ emulated = true
 @pytest.fixture
 async def fleet(tmp_path):
     """A planner, a slow camera box and a cloud machine; nothing of them is left afterwards."""
+    async for running in running_fleet(tmp_path, secure=False):
+        yield running
+
+
+@pytest.fixture
+async def secure_fleet(tmp_path):
+    """The same with identities: mutual TLS everywhere."""
+    async for running in running_fleet(tmp_path, secure=True):
+        yield running
+
+
+async def running_fleet(tmp_path, *, secure):
     before = {child.pid for child in psutil.Process().children(recursive=True)}
-    async with LocalFleet(tmp_path / "fleet", {"camera-1": CAMERA, "cloud-1": CLOUD}) as running:
+    async with LocalFleet(tmp_path / "fleet", {"camera-1": CAMERA, "cloud-1": CLOUD}, secure=secure) as running:
         yield running
     left = [child for child in psutil.Process().children(recursive=True) if child.pid not in before]
     assert left == []

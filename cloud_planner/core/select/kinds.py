@@ -249,7 +249,10 @@ def option_key(option: Option) -> Hashable:
 
 
 def machine_key(machine: Machine) -> Hashable:
-    """A machine without its name and site; whether two are at one site is said of the way between them."""
+    """A machine without its name and site; whether two are at one site is said of the way between them.
+
+    What cordons, drains and selectors do to a query stands in its options.
+    """
     return (
         machine.tier,
         machine.cores,

@@ -22,6 +22,8 @@ _LIMITS = TemplateLimits(partial_rows=5_000, routes=2_000)
 _TRIED = 50
 #: ... and against what is left of each resource.
 _LACKING = 500
+#: Machines that a reason names.
+_NAMED = 5
 _NAMES = {"memory": "of the memory", "slots": "of the accelerator slots"}
 
 
@@ -83,9 +85,14 @@ def _unplaced(
 
 
 def _left_out(query: QueryProblem) -> str:
-    """Names the cordoned machines that it could have run on."""
+    """Names the cordoned machines that it could have run on, and the selector that leaves out others."""
     names = left_out(query)
-    return f"; cordoned and so left out: {', '.join(names)}" if names else ""
+    said = f"; cordoned and so left out: {', '.join(names)}" if names else ""
+    if query.selector:
+        meant = sorted({o.machine for c in query.candidates for s in c.steps for o in s.options})
+        more = f" and {len(meant) - _NAMED} more" if len(meant) > _NAMED else ""
+        said += f"; by its selector {query.selector!r} it may use {', '.join(meant[:_NAMED])}{more} only"
+    return said
 
 
 def _anywhere(query: QueryProblem) -> QueryProblem:

@@ -29,13 +29,14 @@ def audit(
     """Holds a recorded selection against its problem: capacity, links, SLOs, and the arithmetic of every figure.
 
     Ends with 0 if nothing is wrong, with 3 if there are findings, with 2 if the file can't be read.
+    Example: circinus audit decision.json
     """
     try:
         return int(
             plugged("audit", _MISSING)(
                 file,
                 against=against,
-                output=(output or Output.TABLE).value,
+                output=(output or Output.TABLE).form,
                 error_document=output is Output.JSON,
             )
         )

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 
 import circinus
-from circinus.cli import exits
+from circinus.cli import doctor_connection, exits
 from circinus.cli.output import Output, ago, emit, table
-from circinus.cli.session import DEFAULT_ADDRESS, OutputOption, PlannerOption, ask
+from circinus.cli.session import DEFAULT_ADDRESS, OutputOption, PlannerOption, ask, connect
 from circinus.client import Client
-from circinus.errors import TimedOut, Unreachable
+from circinus.errors import CircinusError, NotAllowed, NotKnown
 from circinus.model.diagnosis import Diagnosis, Grade, failed, warned, well
 from circinus.reports import DeviceState, PlannerStatus, QueryPhase, QueryState
 
@@ -25,22 +25,41 @@ def doctor(planner: PlannerOption = DEFAULT_ADDRESS, output: OutputOption = Outp
     """Finds what is wrong with the planner, its devices and queries, each with its cure; 1 if anything doesn't work.
 
     What keeps an agent from working is found on its own box: edge-agent check --config FILE.
+    Example: circinus doctor -o json
     """
-    found = _look(planner)
+    found = examine(planner)
     emit(output, found, lambda: table(_COLUMNS, [(one.grade, one.subject, one.said, one.cure) for one in found]))
     return exits.ERROR if any(one.grade is Grade.FAILED for one in found) else exits.OK
 
 
-def _look(address: str) -> tuple[Diagnosis, ...]:
+def examine(address: str) -> tuple[Diagnosis, ...]:
+    """All that is found from here; the first that keeps the planner from being asked is the last."""
+    try:
+        client = connect(address)
+    except CircinusError as error:
+        return (failed("context", error.message, "circinus context ls shows what is there"),)
+    found = [*doctor_connection.own(client, datetime.now(UTC))]
+    if any(one.grade is Grade.FAILED for one in found):
+        return tuple(found)
+    reached = doctor_connection.reached(client)
+    found += reached
+    if any(one.grade is Grade.FAILED for one in reached):
+        return tuple(found)
+
     async def action(client: Client) -> Fleet:
         return await client.status(), tuple(await client.devices()), tuple(await client.queries())
 
     try:
         fleet = ask(address, action)
-    except (Unreachable, TimedOut) as error:
-        cure = f"start it (cloud-planner run --listen {address} ...), or name another with --planner"
-        return (failed("planner", error.message, cure),)
-    return tuple(diagnoses(*fleet, now=datetime.now(UTC)))
+        found += doctor_connection.clock(fleet[0].clock_ahead_s)
+        found += diagnoses(*fleet, now=datetime.now(UTC))
+        found += ask(address, doctor_connection.identities)
+    except (NotKnown, NotAllowed) as error:
+        found.append(failed("access", error.message, "ask an admin of the planner: circinus person create"))
+    except CircinusError as error:
+        cure = f"start it (cloud-planner run --listen {client.address} ...), or name another with --planner"
+        found.append(failed("planner", error.message, cure))
+    return tuple(found)
 
 
 def diagnoses(
@@ -77,12 +96,18 @@ def _devices(status: PlannerStatus, devices: tuple[DeviceState, ...], now: datet
             said = f"it can't carry out its directive: {state.reason}"
             yield failed(name, said, "on it: edge-agent check --config FILE; its log names the process")
             faults += 1
+        for trouble in state.troubles:
+            yield warned(name, trouble, "on it: edge-agent check --config FILE; it serves on meanwhile")
+            faults += 1
         for environment in state.device.environments:
             if not environment.ready and environment.reason:
                 yield warned(
                     name, f"an environment is not ready: {environment.reason}", "do as it says, on that device"
                 )
                 faults += 1
+        if low := doctor_connection.disk_text(state.device.disk_free_bytes):
+            yield warned(name, low, "on it: free some; bundles and environments take 1 GiB")
+            faults += 1
         if state.connected and state.device.agent_version != status.version:
             said = f"its agent has version {state.device.agent_version}, the planner {status.version}"
             yield warned(name, said, f"on it: pip install circinus=={status.version}")

@@ -32,6 +32,7 @@ def explain(
     """Why a query has its plan, the next three and why they lost; or why it has none, and the least that would do.
 
     Ends with 3 if the query has no plan.
+    Example: circinus explain gate
     """
     if offline is None:
         if query is None:
@@ -39,7 +40,7 @@ def explain(
         return _live(planner, query, output)
     try:
         command = plugged(_OFFLINE, _MISSING)
-        return int(command(offline, query, output=output.value, error_document=output is Output.JSON))
+        return int(command(offline, query, output=output.form, error_document=output is Output.JSON))
     except ModuleNotFoundError as error:
         # The solver is imported when it is first used.
         raise CircinusError(f"{_MISSING} ({error})") from error

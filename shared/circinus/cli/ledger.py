@@ -18,6 +18,7 @@ from circinus.cli.session import DEFAULT_ADDRESS, OutputOption, PlannerOption, a
 from circinus.cli.stand_by_table import episodes_summary
 from circinus.client import Client
 from circinus.errors import InvalidInput
+from circinus.gap_reports import gaps_summary
 from circinus.reports import LedgerEntry
 
 if TYPE_CHECKING:
@@ -42,7 +43,10 @@ def ledger(
     planner: PlannerOption = DEFAULT_ADDRESS,
     output: OutputOption = Output.TABLE,
 ) -> int:
-    """Predicted against observed for each query, of the running generation or since a moment."""
+    """Predicted against observed for each query, of the running generation or since a moment.
+
+    Example: circinus ledger --since 5m --operators
+    """
     if calibration:
         if since is not None:
             raise InvalidInput("--since has no meaning with --calibration: it tells of all promises; leave one out")
@@ -114,6 +118,7 @@ def _rows(entry: LedgerEntry, measures: Measures) -> list[tuple[str, ...]]:
         ("", "cost/h", amount(plan.cost_per_h) if plan else "-", amount(plan.cost_per_h) if plan else "-", "reserved"),
         ("", "items", "", f"{entry.emitted:,} in {entry.duration_s:.0f} s", ends),
         *([("", "causes", "", causes, "")] if causes else []),
+        *([("", "incomplete", "", "", gaps_summary(entry.gaps))] if entry.gaps else []),
         *([("", "stand-by", "", f"{entry.stand_by_answered:,} answered", episodes)] if episodes else []),
     ]
 

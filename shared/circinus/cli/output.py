@@ -21,6 +21,8 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from circinus.errors import InvalidInput
+
 #: Where there is no terminal, nothing is wrapped: lines are for programs such as grep.
 _PIPE_WIDTH = 400
 
@@ -29,8 +31,21 @@ class Output(StrEnum):
     """How data is printed."""
 
     TABLE = "table"
+    WIDE = "wide"
     JSON = "json"
     YAML = "yaml"
+    NAME = "name"
+
+    @property
+    def form(self) -> str:
+        """As what prints tables, JSON and YAML alone is told it.
+
+        Raises:
+            InvalidInput: it can't be printed so.
+        """
+        if self is Output.NAME:
+            raise InvalidInput("-o name is for lists of things with a name; use table, json or yaml here")
+        return "table" if self is Output.WIDE else self.value
 
 
 def document_of(value: Any) -> Any:
@@ -52,15 +67,47 @@ def document_of(value: Any) -> Any:
     return [document_of(entry) for entry in value]
 
 
-def emit(output: Output, value: Any, table: Callable[[], RenderableType]) -> None:
-    """Prints data on stdout; ``table`` is only called for Output.TABLE."""
+#: The keys that things are named by; the first that is there is the name.
+_NAME_KEYS = ("name", "id", "device_id", "query_id", "pipeline_id", "query", "device", "sequence")
+
+
+def emit(
+    output: Output,
+    value: Any,
+    table: Callable[[], RenderableType],
+    *,
+    wide: Callable[[], RenderableType] | None = None,
+) -> None:
+    """Prints data on stdout; ``table`` is only called for tables. ``wide`` has more columns, if there are more.
+
+    Raises:
+        InvalidInput: names are wanted of what has none.
+    """
     if output is Output.JSON:
         sys.stdout.write(json.dumps(document_of(value), indent=2, ensure_ascii=False) + "\n")
     elif output is Output.YAML:
         yaml.safe_dump(document_of(value), sys.stdout, sort_keys=False, allow_unicode=True)
+    elif output is Output.NAME:
+        sys.stdout.writelines(f"{name}\n" for name in _names(document_of(value)))
     else:
-        console(sys.stdout).print(table())
+        console(sys.stdout).print(wide() if wide is not None and output is Output.WIDE else table())
     sys.stdout.flush()
+
+
+def _names(document: Any) -> list[str]:
+    """One name for each thing of a list, or for the one thing.
+
+    Raises:
+        InvalidInput: they have none.
+    """
+    if isinstance(document, list):
+        return [name for entry in document for name in _names(entry)]
+    for key in _NAME_KEYS if isinstance(document, dict) else ():
+        if isinstance(found := document.get(key), (str, int)):
+            return [plain(str(found)).replace("\n", " ")]
+        if isinstance(found, dict):
+            return _names(found)
+    raise InvalidInput("-o name is for lists of things with a name; use table, json or yaml here")
 
 
 def console(stream: Any) -> Console:

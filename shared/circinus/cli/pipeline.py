@@ -29,7 +29,10 @@ def add(
     planner: PlannerOption = DEFAULT_ADDRESS,
     output: OutputOption = Output.TABLE,
 ) -> int:
-    """Packs a folder, makes its sample sets, uploads both and registers the pipeline."""
+    """Packs a folder, makes its sample sets, uploads both and registers the pipeline.
+
+    Example: circinus pipeline add examples/documents
+    """
 
     async def action(client: Client) -> str:
         with AddBars() as bars:
@@ -42,7 +45,10 @@ def add(
 
 @app.command("ls")
 def ls(planner: PlannerOption = DEFAULT_ADDRESS, output: OutputOption = Output.TABLE) -> int:
-    """All registered pipelines."""
+    """All registered pipelines.
+
+    Example: circinus pipeline ls -o name
+    """
     states = ask(planner, lambda client: client.pipelines())
     rows = [
         (
@@ -65,13 +71,19 @@ def rm(
     planner: PlannerOption = DEFAULT_ADDRESS,
     output: OutputOption = Output.TABLE,
 ) -> int:
-    """Forgets pipelines that no query uses."""
+    """Forgets pipelines that no query uses.
+
+    Example: circinus pipeline rm documents
+    """
     return ask(planner, lambda client: remove_each(client.remove_pipeline, "pipeline", pipeline_ids, output))
 
 
 @app.command("lint")
 def lint(folder: FolderArgument, output: OutputOption = Output.TABLE) -> int:
-    """Reads a folder's pipeline.yaml and says all that is wrong with it; no planner is needed."""
+    """Reads a folder's pipeline.yaml and says all that is wrong with it; no planner is needed.
+
+    Example: circinus pipeline lint examples/documents
+    """
     pipeline = load_pipeline(folder)
     summary = {
         "pipeline_id": pipeline.id,

@@ -42,7 +42,10 @@ def export(
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace the file if there is one.")] = False,
 ) -> int:
-    """Writes a pipeline that is built in Python as a pipeline.yaml; no planner is needed."""
+    """Writes a pipeline that is built in Python as a pipeline.yaml; no planner is needed.
+
+    Example: circinus pipeline export pipeline:gate --output-file pipeline.yaml
+    """
     if file is not None and file.is_dir():
         raise InvalidInput(f"{file}: is a folder; name the file in it")
     if file is not None and file.exists() and not force:

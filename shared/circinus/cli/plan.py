@@ -14,7 +14,7 @@ from circinus.cli.output import Output, emit, lines, say, size
 from circinus.cli.plan_table import Measures, selection_view
 from circinus.cli.plugged import plugged, value_of
 from circinus.cli.query import FileOption, measures_of, read_queries
-from circinus.cli.session import DEFAULT_ADDRESS, PlannerOption, ask
+from circinus.cli.session import DEFAULT_ADDRESS, PlannerOption, address_of, ask
 from circinus.cli.stand_by_table import stand_bys_view
 from circinus.client import Client
 from circinus.errors import CircinusError, InvalidInput
@@ -53,6 +53,7 @@ def plan(
     """What would be planned now; nothing is applied. -f plans as if its queries had been submitted too.
 
     Ends with 3 if any query has no plan: unplaced, or not yet profiled.
+    Example: circinus plan --offline examples/offline -o table
     """
     if (earlier is not None) != (diff and offline is not None):
         raise InvalidInput("an earlier answer is told by --offline FOLDER --diff FILE, all three of them")
@@ -78,7 +79,7 @@ def plan(
     found, measures = ask(planner, action)
     if diff:
         if found.diff is None:
-            raise CircinusError(f"the planner at {planner} is too old to tell what changes; update it")
+            raise CircinusError(f"the planner at {address_of(planner)} is too old to tell what changes; update it")
         return _tell(found.diff, output)
     shown = replace(found, diff=None)
     emit(output or Output.TABLE, shown, lambda: _view(shown, measures))
@@ -103,7 +104,7 @@ def _write_record(planner: str, file: Path) -> int:
 
 
 def _plan_offline(folder: Path, report: Path | None, output: Output | None, record: Path | None) -> int:
-    form = (output or Output.JSON).value
+    form = (output or Output.JSON).form
     # Asked for by name, JSON is what comes in any case: of what goes wrong too.
     told: dict[str, bool | Path] = {"error_document": True} if output is Output.JSON else {}
     if record is not None:

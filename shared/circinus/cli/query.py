@@ -76,13 +76,20 @@ def submit(
             "--input", help="What its device reads instead of the pipeline's source: file:/PATH, camera:0, push: ..."
         ),
     ] = None,
+    selector: Annotated[
+        str | None,
+        typer.Option("--selector", "-l", help="The devices that its operators may run on: 'site=shop-1,gpu'."),
+    ] = None,
     sink: Annotated[str | None, typer.Option("--sink", help="Where its device writes results: file:/PATH.")] = None,
     wait: Annotated[bool, typer.Option("--wait", help="Until all is decided and rolled out.")] = False,
     timeout_s: Annotated[float, typer.Option("--timeout", min=0.1, help="Longest wait in seconds.")] = 3_600.0,
     planner: PlannerOption = DEFAULT_ADDRESS,
     output: OutputOption = Output.TABLE,
 ) -> int:
-    """Submits queries, from a file or one by flags; those submitted together are planned together."""
+    """Submits queries, from a file or one by flags; those submitted together are planned together.
+
+    Example: circinus query submit -f examples/documents/queries.yaml --wait
+    """
     fields = {
         "id": query_id,
         "pipeline": pipeline,
@@ -93,6 +100,7 @@ def submit(
         "guarantee": guarantee and guarantee.value,
         "input": input_uri,
         "sink": sink,
+        "selector": selector,
         "slo": _given(
             latency_ms=latency_ms,
             percentile=percentile,
@@ -151,15 +159,38 @@ async def watch_until_settled(client: Client, timeout_s: float) -> None:
 
 
 @app.command("ls")
-def ls(planner: PlannerOption = DEFAULT_ADDRESS, output: OutputOption = Output.TABLE) -> int:
-    """All queries, and where each stands."""
-    states = ask(planner, lambda client: client.queries())
-    emit(output, states, lambda: _states_table(states))
+def ls(
+    selector: Annotated[
+        str, typer.Option("--selector", "-l", metavar="SELECTOR", help="Only those whose source device it means.")
+    ] = "",
+    planner: PlannerOption = DEFAULT_ADDRESS,
+    output: OutputOption = Output.TABLE,
+) -> int:
+    """All queries, or those of the source devices that a selector means, and where each stands.
+
+    Example: circinus query ls
+    """
+    states = ask(planner, lambda client: client.queries(selector))
+    emit(output, states, lambda: _states_table(states), wide=lambda: _wide_table(states))
     return exits.OK
 
 
 def _states_table(states: Sequence[QueryState]) -> RenderableType:
     return table(_COLUMNS, (_row(state) for state in states), right=("RATE/s",))
+
+
+def _wide_table(states: Sequence[QueryState]) -> RenderableType:
+    more = ("WEIGHT", "GEN", "p95 ms", "ACCURACY", "COST/h", "P(SLO)")
+    return table((*_COLUMNS, *more), ((*_row(state), *_figures(state)) for state in states), right=("RATE/s", *more))
+
+
+def _figures(state: QueryState) -> tuple[str, ...]:
+    weight, plan = amount(state.query.weight), state.plan
+    if plan is None:
+        return (weight, "-", "-", "-", "-", "-")
+    accuracy = amount(plan.accuracy_ratio.value) if plan.accuracy_ratio is not None else "-"
+    figures = (amount(plan.latency_ms.value), accuracy, amount(plan.cost_per_h), amount(plan.slo_probability_ratio))
+    return (weight, str(state.generation or "-"), *figures)
 
 
 def _row(state: QueryState) -> tuple[str, ...]:
@@ -202,7 +233,10 @@ def show(
     planner: PlannerOption = DEFAULT_ADDRESS,
     output: OutputOption = Output.TABLE,
 ) -> int:
-    """One query with its plan."""
+    """One query with its plan.
+
+    Example: circinus query show gate
+    """
     state = ask(planner, lambda client: client.query(query_id))
     emit(output, state, lambda: _details(state))
     return exits.OK
@@ -220,6 +254,8 @@ def _details(state: QueryState) -> RenderableType:
         parts += ["", f"input: {state.query.input}"]
     if state.query.sink:
         parts += ["", f"results: {state.query.sink}"]
+    if state.query.selector:
+        parts += ["", f"on devices: {state.query.selector}"]
     if budget := budget_text(state.query.budget):
         parts += ["", f"profiling budget: {budget}"]
     if state.search is not None:
@@ -247,7 +283,10 @@ def rm(
     planner: PlannerOption = DEFAULT_ADDRESS,
     output: OutputOption = Output.TABLE,
 ) -> int:
-    """Stops serving queries and forgets them."""
+    """Stops serving queries and forgets them.
+
+    Example: circinus query rm gate
+    """
     return ask(planner, lambda client: remove_each(client.remove_query, "query", query_ids, output))
 
 

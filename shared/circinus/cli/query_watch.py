@@ -41,7 +41,10 @@ def watch(
         Form, typer.Option("--output", "-o", help="Lines for people, or one JSON object a line.")
     ] = Form.TABLE,
 ) -> int:
-    """Shows what the search for a query's plan knows, until it has ended and the plan is served; 3 if it is refused."""
+    """Shows what the search for a query's plan knows, until it has ended and the plan is served; 3 if it is refused.
+
+    Example: circinus query watch gate --timeout 60
+    """
 
     async def action(client: Client) -> QueryState | None:
         last: QueryState | None = None

@@ -9,7 +9,7 @@ import typer
 from circinus.cli import exits
 from circinus.cli.output import Output, emit, lines, table
 from circinus.cli.query import watch_until_settled
-from circinus.cli.session import DEFAULT_ADDRESS, OutputOption, PlannerOption, ask
+from circinus.cli.session import DEFAULT_ADDRESS, OutputOption, PlannerOption, address_of, ask
 from circinus.client import Client
 from circinus.drift_reports import finding_text
 from circinus.reports import PlannerStatus, QueryPhase, QueryState
@@ -19,9 +19,12 @@ _FINDINGS = 5
 
 
 def status(planner: PlannerOption = DEFAULT_ADDRESS, output: OutputOption = Output.TABLE) -> int:
-    """Where the planner stands: devices, queries, generation and what it does."""
+    """Where the planner stands: devices, queries, generation and what it does.
+
+    Example: circinus status -o json
+    """
     found = ask(planner, lambda client: client.status())
-    emit(output, found, lambda: table(("FACT", "VALUE"), _facts(found, planner)))
+    emit(output, found, lambda: table(("FACT", "VALUE"), _facts(found, address_of(planner))))
     return exits.OK
 
 
@@ -31,7 +34,7 @@ def _facts(found: PlannerStatus, address: str) -> list[tuple[str, str]]:
         ("planner", f"{address}, version {found.version}, since {started}"),
         ("activity", found.activity),
         ("generation", f"{found.generation} (epoch {found.epoch})"),
-        ("devices", f"{found.devices_connected} connected of {found.devices_known} known"),
+        ("devices", f"{found.devices_connected} connected of {found.devices_known} known" + _kept(found)),
         (
             "queries",
             f"{found.queries_placed} placed, {found.queries_unplaced} unplaced, {found.queries_pending} pending",
@@ -40,12 +43,20 @@ def _facts(found: PlannerStatus, address: str) -> list[tuple[str, str]]:
     ]
 
 
+def _kept(found: PlannerStatus) -> str:
+    kept = ((found.devices_cordoned, "cordoned"), (found.devices_draining, "draining"))
+    return "".join(f", {count} {word}" for count, word in kept if count)
+
+
 def watch(
     timeout_s: Annotated[float, typer.Option("--timeout", min=0.1, help="Longest wait in seconds.")] = 3_600.0,
     planner: PlannerOption = DEFAULT_ADDRESS,
     output: OutputOption = Output.TABLE,
 ) -> int:
-    """Shows profiling, planning and rollout until all is settled; 3 if a query is unplaced then."""
+    """Shows profiling, planning and rollout until all is settled; 3 if a query is unplaced then.
+
+    Example: circinus watch --timeout 600
+    """
 
     async def action(client: Client) -> tuple[QueryState, ...]:
         await watch_until_settled(client, timeout_s)

@@ -69,6 +69,7 @@ def what_if(
 
     Changes are made in this order: devices added, removed, cordoned, rates, prices, SLOs. Ends with 3 if fewer queries
     would have a plan than have one now.
+    Example: circinus what-if --offline examples/offline --add 2 vm
     """
     changes = parse_changes(
         names or (),

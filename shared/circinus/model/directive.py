@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from circinus.model.device import DeviceId, Digest
+from circinus.model.device import DeviceId, Digest, SiteId
 from circinus.model.pipeline import Configuration, Feed, KnobValue, OperatorId, PipelineId
 from circinus.model.plan import Interval
 from circinus.model.query import QueryId
 
 #: Stands where no query is meant.
 NO_QUERY = QueryId("")
+#: Stands where a site is not told.
+NO_SITE = SiteId("")
 #: How long an item without a bound is worked for.
 UNBOUNDED_MS = 10_000.0
 
@@ -160,15 +162,22 @@ class StandBy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Peer:
-    """A device that this one dials."""
+    """A device that this one is connected with: one that it dials at ``address``, or one that dials it (empty).
+
+    ``site`` empty: not told.
+    """
 
     device_id: DeviceId
     address: str
+    site: SiteId = NO_SITE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Directive:
-    """What one device must run. Its digest is that of its wire form (wire.directive_digest)."""
+    """What one device must run. Its digest is that of its wire form (wire.directive_digest).
+
+    It dials its ``peers``; those of ``dialled_by`` dial it.
+    """
 
     device_id: DeviceId
     generation: Generation
@@ -177,6 +186,7 @@ class Directive:
     sources: tuple[SourceSpec, ...]
     peers: tuple[Peer, ...]
     stand_bys: tuple[StandBy, ...] = ()
+    dialled_by: tuple[Peer, ...] = ()
 
     @property
     def all_replica_sets(self) -> tuple[ReplicaSet, ...]:

@@ -58,6 +58,7 @@ class OperatorSpec:
     ``fan_out`` names the field of its output whose length counts the parts that it makes of an item; empty: none.
     ``site_inputs`` are those of its inputs whose items may not leave the site of the machine where they are made.
     ``each``: it is run for the parts that its one input was cut into, not for the whole item.
+    ``network``: it reaches other machines; who doesn't say so can't.
     """
 
     id: OperatorId
@@ -71,6 +72,7 @@ class OperatorSpec:
     fan_out: str = ""
     site_inputs: tuple[OperatorId, ...] = ()
     each: bool = False
+    network: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

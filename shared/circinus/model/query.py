@@ -73,7 +73,8 @@ class Query:
 
     ``input`` is what the source device reads: a URI of INPUT_PATTERN; empty: the pipeline's generator, for this query
     alone. ``sink`` is where it writes results: a URI of SINK_PATTERN; empty: nowhere. ``stand_by``: while the source
-    device can't reach the rest of the plan, the query is served by what it has.
+    device can't reach the rest of the plan, the query is served by what it has. ``selector``: the devices that its
+    operators may run on (selector.py); empty: any. What is pinned to the source runs there all the same.
     """
 
     id: QueryId
@@ -88,6 +89,7 @@ class Query:
     input: str = ""
     stand_by: bool = False
     sink: str = ""
+    selector: str = ""
 
 
 def scheme_of(query_input: str) -> str:

@@ -169,7 +169,7 @@ class _Reader:
             document.error(node, f"each operator must be a mapping with id, class and inputs, is {kind_of(node)}")
             return None
         what = document.named(node, "operator")
-        optional = ("knobs", "state", "pinned", "accelerators", "hang_ms", "fan_out", "each")
+        optional = ("knobs", "state", "pinned", "accelerators", "hang_ms", "fan_out", "each", "network")
         entries = document.mapping(node, what, required=("id", "class", "inputs"), optional=optional)
         values = {key: entry.value for key, entry in entries.items()}
         name = self._id(values.get("id"), f"{what}: id")
@@ -191,6 +191,7 @@ class _Reader:
             fan_out=document.text(values.get("fan_out"), f"{what}: fan_out", at_most=200) or "",
             site_inputs=at_site,
             each=bool(document.flag(values.get("each"), f"{what}: each")),
+            network=bool(document.flag(values.get("network"), f"{what}: network")),
         )
         return _Operator(spec=spec, node=values.get("id", node), inputs=tuple(inputs)) if name else None
 

@@ -18,6 +18,7 @@ from circinus.model.query import (
     QueryId,
     Slo,
 )
+from circinus.model.selector import MAX_SELECTOR_CHARS, selector_fault
 from circinus.spec.document import Document
 from circinus.spec.pipeline import DEVICE_PATTERN, DEVICE_RULE, ID_PATTERN, ID_RULE
 
@@ -34,7 +35,7 @@ MAX_COST_PER_H = 1_000_000_000
 #: Of each part of a budget.
 MAX_BUDGET = 1_000_000_000
 
-_OPTIONAL = ("id", "weight", "slo", "guarantee", "budget", "input", "stand_by", "sink")
+_OPTIONAL = ("id", "weight", "slo", "guarantee", "budget", "input", "stand_by", "sink", "selector")
 _RATIO_HINT = "; it is a ratio: write 0.95 for 95%"
 _NO_BOUND_HINT = "; leave it out if there is no bound"
 _NO_LIMIT_HINT = "; leave it out if there is no limit"
@@ -89,7 +90,16 @@ def _query(document: Document, node: yaml.Node) -> Query | None:
         input=document.text(values.get("input"), f"{what}: input", pattern=INPUT_PATTERN, rule=INPUT_RULE) or "",
         sink=document.text(values.get("sink"), f"{what}: sink", pattern=SINK_PATTERN, rule=SINK_RULE) or "",
         stand_by=document.flag(values.get("stand_by"), f"{what}: stand_by") or False,
+        selector=_selector(document, values.get("selector"), what),
     )
+
+
+def _selector(document: Document, node: yaml.Node | None, what: str) -> str:
+    text = document.text(node, f"{what}: selector", at_most=MAX_SELECTOR_CHARS) or ""
+    if node is not None and (fault := selector_fault(text)):
+        document.error(node, f"{what}: {fault}")
+        return ""
+    return text
 
 
 def _budget(document: Document, node: yaml.Node | None, what: str) -> Budget:

@@ -50,7 +50,7 @@ GENERATION_PHASE_DRAINED: GenerationPhase
 GENERATION_PHASE_FAILED: GenerationPhase
 
 class ConnectRequest(_message.Message):
-    __slots__ = ("hello", "heartbeat", "directive_answer", "generation_status", "telemetry", "profile_progress", "profile_report", "environment_status", "fingerprint")
+    __slots__ = ("hello", "heartbeat", "directive_answer", "generation_status", "telemetry", "profile_progress", "profile_report", "environment_status", "fingerprint", "outbox_sequence")
     HELLO_FIELD_NUMBER: _ClassVar[int]
     HEARTBEAT_FIELD_NUMBER: _ClassVar[int]
     DIRECTIVE_ANSWER_FIELD_NUMBER: _ClassVar[int]
@@ -60,6 +60,7 @@ class ConnectRequest(_message.Message):
     PROFILE_REPORT_FIELD_NUMBER: _ClassVar[int]
     ENVIRONMENT_STATUS_FIELD_NUMBER: _ClassVar[int]
     FINGERPRINT_FIELD_NUMBER: _ClassVar[int]
+    OUTBOX_SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     hello: Hello
     heartbeat: Heartbeat
     directive_answer: DirectiveAnswer
@@ -69,10 +70,11 @@ class ConnectRequest(_message.Message):
     profile_report: ProfileReport
     environment_status: EnvironmentStatus
     fingerprint: _types_pb2.Fingerprint
-    def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., heartbeat: _Optional[_Union[Heartbeat, _Mapping]] = ..., directive_answer: _Optional[_Union[DirectiveAnswer, _Mapping]] = ..., generation_status: _Optional[_Union[GenerationStatus, _Mapping]] = ..., telemetry: _Optional[_Union[Telemetry, _Mapping]] = ..., profile_progress: _Optional[_Union[ProfileProgress, _Mapping]] = ..., profile_report: _Optional[_Union[ProfileReport, _Mapping]] = ..., environment_status: _Optional[_Union[EnvironmentStatus, _Mapping]] = ..., fingerprint: _Optional[_Union[_types_pb2.Fingerprint, _Mapping]] = ...) -> None: ...
+    outbox_sequence: int
+    def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., heartbeat: _Optional[_Union[Heartbeat, _Mapping]] = ..., directive_answer: _Optional[_Union[DirectiveAnswer, _Mapping]] = ..., generation_status: _Optional[_Union[GenerationStatus, _Mapping]] = ..., telemetry: _Optional[_Union[Telemetry, _Mapping]] = ..., profile_progress: _Optional[_Union[ProfileProgress, _Mapping]] = ..., profile_report: _Optional[_Union[ProfileReport, _Mapping]] = ..., environment_status: _Optional[_Union[EnvironmentStatus, _Mapping]] = ..., fingerprint: _Optional[_Union[_types_pb2.Fingerprint, _Mapping]] = ..., outbox_sequence: _Optional[int] = ...) -> None: ...
 
 class ConnectResponse(_message.Message):
-    __slots__ = ("welcome", "directive", "activate", "retire", "profile", "cancel_profile", "prepare_environment", "signed_directive")
+    __slots__ = ("welcome", "directive", "activate", "retire", "profile", "cancel_profile", "prepare_environment", "signed_directive", "goodbye", "acknowledgement")
     WELCOME_FIELD_NUMBER: _ClassVar[int]
     DIRECTIVE_FIELD_NUMBER: _ClassVar[int]
     ACTIVATE_FIELD_NUMBER: _ClassVar[int]
@@ -81,6 +83,8 @@ class ConnectResponse(_message.Message):
     CANCEL_PROFILE_FIELD_NUMBER: _ClassVar[int]
     PREPARE_ENVIRONMENT_FIELD_NUMBER: _ClassVar[int]
     SIGNED_DIRECTIVE_FIELD_NUMBER: _ClassVar[int]
+    GOODBYE_FIELD_NUMBER: _ClassVar[int]
+    ACKNOWLEDGEMENT_FIELD_NUMBER: _ClassVar[int]
     welcome: Welcome
     directive: _types_pb2.Directive
     activate: ActivateRequest
@@ -89,7 +93,9 @@ class ConnectResponse(_message.Message):
     cancel_profile: CancelProfileRequest
     prepare_environment: PrepareEnvironmentRequest
     signed_directive: SignedDirective
-    def __init__(self, welcome: _Optional[_Union[Welcome, _Mapping]] = ..., directive: _Optional[_Union[_types_pb2.Directive, _Mapping]] = ..., activate: _Optional[_Union[ActivateRequest, _Mapping]] = ..., retire: _Optional[_Union[RetireRequest, _Mapping]] = ..., profile: _Optional[_Union[ProfileRequest, _Mapping]] = ..., cancel_profile: _Optional[_Union[CancelProfileRequest, _Mapping]] = ..., prepare_environment: _Optional[_Union[PrepareEnvironmentRequest, _Mapping]] = ..., signed_directive: _Optional[_Union[SignedDirective, _Mapping]] = ...) -> None: ...
+    goodbye: Goodbye
+    acknowledgement: Acknowledgement
+    def __init__(self, welcome: _Optional[_Union[Welcome, _Mapping]] = ..., directive: _Optional[_Union[_types_pb2.Directive, _Mapping]] = ..., activate: _Optional[_Union[ActivateRequest, _Mapping]] = ..., retire: _Optional[_Union[RetireRequest, _Mapping]] = ..., profile: _Optional[_Union[ProfileRequest, _Mapping]] = ..., cancel_profile: _Optional[_Union[CancelProfileRequest, _Mapping]] = ..., prepare_environment: _Optional[_Union[PrepareEnvironmentRequest, _Mapping]] = ..., signed_directive: _Optional[_Union[SignedDirective, _Mapping]] = ..., goodbye: _Optional[_Union[Goodbye, _Mapping]] = ..., acknowledgement: _Optional[_Union[Acknowledgement, _Mapping]] = ...) -> None: ...
 
 class SignedDirective(_message.Message):
     __slots__ = ("body", "signature", "signer")
@@ -114,12 +120,20 @@ class Hello(_message.Message):
     def __init__(self, fingerprint: _Optional[_Union[_types_pb2.Fingerprint, _Mapping]] = ..., session_id: _Optional[str] = ..., generation_status: _Optional[_Union[GenerationStatus, _Mapping]] = ..., process_id: _Optional[str] = ...) -> None: ...
 
 class Welcome(_message.Message):
-    __slots__ = ("epoch", "heartbeat_period_s")
+    __slots__ = ("epoch", "heartbeat_period_s", "acknowledges")
     EPOCH_FIELD_NUMBER: _ClassVar[int]
     HEARTBEAT_PERIOD_S_FIELD_NUMBER: _ClassVar[int]
+    ACKNOWLEDGES_FIELD_NUMBER: _ClassVar[int]
     epoch: int
     heartbeat_period_s: float
-    def __init__(self, epoch: _Optional[int] = ..., heartbeat_period_s: _Optional[float] = ...) -> None: ...
+    acknowledges: bool
+    def __init__(self, epoch: _Optional[int] = ..., heartbeat_period_s: _Optional[float] = ..., acknowledges: _Optional[bool] = ...) -> None: ...
+
+class Acknowledgement(_message.Message):
+    __slots__ = ("sequences",)
+    SEQUENCES_FIELD_NUMBER: _ClassVar[int]
+    sequences: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, sequences: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class Heartbeat(_message.Message):
     __slots__ = ("sequence",)
@@ -140,7 +154,7 @@ class DirectiveAnswer(_message.Message):
     def __init__(self, epoch: _Optional[int] = ..., generation: _Optional[int] = ..., verdict: _Optional[_Union[DirectiveVerdict, str]] = ..., reason: _Optional[str] = ...) -> None: ...
 
 class GenerationStatus(_message.Message):
-    __slots__ = ("epoch", "generation", "digest", "phase", "reason", "active_generation", "pids")
+    __slots__ = ("epoch", "generation", "digest", "phase", "reason", "active_generation", "pids", "troubles")
     class PidsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -155,6 +169,7 @@ class GenerationStatus(_message.Message):
     REASON_FIELD_NUMBER: _ClassVar[int]
     ACTIVE_GENERATION_FIELD_NUMBER: _ClassVar[int]
     PIDS_FIELD_NUMBER: _ClassVar[int]
+    TROUBLES_FIELD_NUMBER: _ClassVar[int]
     epoch: int
     generation: int
     digest: str
@@ -162,7 +177,8 @@ class GenerationStatus(_message.Message):
     reason: str
     active_generation: int
     pids: _containers.MessageMap[str, ReplicaPids]
-    def __init__(self, epoch: _Optional[int] = ..., generation: _Optional[int] = ..., digest: _Optional[str] = ..., phase: _Optional[_Union[GenerationPhase, str]] = ..., reason: _Optional[str] = ..., active_generation: _Optional[int] = ..., pids: _Optional[_Mapping[str, ReplicaPids]] = ...) -> None: ...
+    troubles: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, epoch: _Optional[int] = ..., generation: _Optional[int] = ..., digest: _Optional[str] = ..., phase: _Optional[_Union[GenerationPhase, str]] = ..., reason: _Optional[str] = ..., active_generation: _Optional[int] = ..., pids: _Optional[_Mapping[str, ReplicaPids]] = ..., troubles: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class ReplicaPids(_message.Message):
     __slots__ = ("pids",)
@@ -187,16 +203,40 @@ class RetireRequest(_message.Message):
     def __init__(self, epoch: _Optional[int] = ..., below_generation: _Optional[int] = ...) -> None: ...
 
 class Telemetry(_message.Message):
-    __slots__ = ("sequence", "queries", "operators", "stand_bys")
+    __slots__ = ("sequence", "queries", "operators", "stand_bys", "gaps", "made_at", "age_s")
     SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     QUERIES_FIELD_NUMBER: _ClassVar[int]
     OPERATORS_FIELD_NUMBER: _ClassVar[int]
     STAND_BYS_FIELD_NUMBER: _ClassVar[int]
+    GAPS_FIELD_NUMBER: _ClassVar[int]
+    MADE_AT_FIELD_NUMBER: _ClassVar[int]
+    AGE_S_FIELD_NUMBER: _ClassVar[int]
     sequence: int
     queries: _containers.RepeatedCompositeFieldContainer[_types_pb2.QueryWindow]
     operators: _containers.RepeatedCompositeFieldContainer[_types_pb2.OperatorWindow]
     stand_bys: _containers.RepeatedCompositeFieldContainer[StandByEpisode]
-    def __init__(self, sequence: _Optional[int] = ..., queries: _Optional[_Iterable[_Union[_types_pb2.QueryWindow, _Mapping]]] = ..., operators: _Optional[_Iterable[_Union[_types_pb2.OperatorWindow, _Mapping]]] = ..., stand_bys: _Optional[_Iterable[_Union[StandByEpisode, _Mapping]]] = ...) -> None: ...
+    gaps: _containers.RepeatedCompositeFieldContainer[TelemetryGap]
+    made_at: _timestamp_pb2.Timestamp
+    age_s: float
+    def __init__(self, sequence: _Optional[int] = ..., queries: _Optional[_Iterable[_Union[_types_pb2.QueryWindow, _Mapping]]] = ..., operators: _Optional[_Iterable[_Union[_types_pb2.OperatorWindow, _Mapping]]] = ..., stand_bys: _Optional[_Iterable[_Union[StandByEpisode, _Mapping]]] = ..., gaps: _Optional[_Iterable[_Union[TelemetryGap, _Mapping]]] = ..., made_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., age_s: _Optional[float] = ...) -> None: ...
+
+class TelemetryGap(_message.Message):
+    __slots__ = ("query_id", "generation", "cause", "start", "end", "messages", "emitted")
+    QUERY_ID_FIELD_NUMBER: _ClassVar[int]
+    GENERATION_FIELD_NUMBER: _ClassVar[int]
+    CAUSE_FIELD_NUMBER: _ClassVar[int]
+    START_FIELD_NUMBER: _ClassVar[int]
+    END_FIELD_NUMBER: _ClassVar[int]
+    MESSAGES_FIELD_NUMBER: _ClassVar[int]
+    EMITTED_FIELD_NUMBER: _ClassVar[int]
+    query_id: str
+    generation: int
+    cause: str
+    start: _timestamp_pb2.Timestamp
+    end: _timestamp_pb2.Timestamp
+    messages: int
+    emitted: int
+    def __init__(self, query_id: _Optional[str] = ..., generation: _Optional[int] = ..., cause: _Optional[str] = ..., start: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., messages: _Optional[int] = ..., emitted: _Optional[int] = ...) -> None: ...
 
 class StandByEpisode(_message.Message):
     __slots__ = ("query_id", "generation", "start", "end", "reason")
@@ -354,6 +394,28 @@ class ProfileReport(_message.Message):
     error: str
     operator_s: float
     def __init__(self, id: _Optional[str] = ..., configurations: _Optional[_Iterable[_Union[ConfigurationProfile, _Mapping]]] = ..., done: _Optional[bool] = ..., error: _Optional[str] = ..., operator_s: _Optional[float] = ...) -> None: ...
+
+class Goodbye(_message.Message):
+    __slots__ = ("why",)
+    WHY_FIELD_NUMBER: _ClassVar[int]
+    why: str
+    def __init__(self, why: _Optional[str] = ...) -> None: ...
+
+class LeaveRequest(_message.Message):
+    __slots__ = ("device_id",)
+    DEVICE_ID_FIELD_NUMBER: _ClassVar[int]
+    device_id: str
+    def __init__(self, device_id: _Optional[str] = ...) -> None: ...
+
+class LeaveResponse(_message.Message):
+    __slots__ = ("waits_for", "staying", "gone")
+    WAITS_FOR_FIELD_NUMBER: _ClassVar[int]
+    STAYING_FIELD_NUMBER: _ClassVar[int]
+    GONE_FIELD_NUMBER: _ClassVar[int]
+    waits_for: str
+    staying: _containers.RepeatedScalarFieldContainer[str]
+    gone: bool
+    def __init__(self, waits_for: _Optional[str] = ..., staying: _Optional[_Iterable[str]] = ..., gone: _Optional[bool] = ...) -> None: ...
 
 class FetchBlobRequest(_message.Message):
     __slots__ = ("digest",)

@@ -44,6 +44,11 @@ class ControlServiceStub:
                 request_serializer=circinus_dot_v1_dot_control__pb2.FetchBlobRequest.SerializeToString,
                 response_deserializer=circinus_dot_v1_dot_control__pb2.FetchBlobResponse.FromString,
                 _registered_method=True)
+        self.Leave = channel.unary_stream(
+                '/circinus.v1.ControlService/Leave',
+                request_serializer=circinus_dot_v1_dot_control__pb2.LeaveRequest.SerializeToString,
+                response_deserializer=circinus_dot_v1_dot_control__pb2.LeaveResponse.FromString,
+                _registered_method=True)
 
 
 class ControlServiceServicer:
@@ -63,6 +68,13 @@ class ControlServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Leave(self, request, context):
+        """The device wants to leave: it is drained, then told goodbye. How far that is, until it is gone.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ControlServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -75,6 +87,11 @@ def add_ControlServiceServicer_to_server(servicer, server):
                     servicer.FetchBlob,
                     request_deserializer=circinus_dot_v1_dot_control__pb2.FetchBlobRequest.FromString,
                     response_serializer=circinus_dot_v1_dot_control__pb2.FetchBlobResponse.SerializeToString,
+            ),
+            'Leave': grpc.unary_stream_rpc_method_handler(
+                    servicer.Leave,
+                    request_deserializer=circinus_dot_v1_dot_control__pb2.LeaveRequest.FromString,
+                    response_serializer=circinus_dot_v1_dot_control__pb2.LeaveResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -131,6 +148,33 @@ class ControlService:
             '/circinus.v1.ControlService/FetchBlob',
             circinus_dot_v1_dot_control__pb2.FetchBlobRequest.SerializeToString,
             circinus_dot_v1_dot_control__pb2.FetchBlobResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Leave(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/circinus.v1.ControlService/Leave',
+            circinus_dot_v1_dot_control__pb2.LeaveRequest.SerializeToString,
+            circinus_dot_v1_dot_control__pb2.LeaveResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -24,25 +24,25 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1b\x63ircinus/v1/dataplane.proto\x12\x0b\x63ircinus.v1\"\xda\x01\n\tPeerFrame\x12%\n\x05hello\x18\x01 \x01(\x0b\x32\x16.circinus.v1.PeerHello\x12\'\n\x05items\x18\x02 \x03(\x0b\x32\x18.circinus.v1.ItemMessage\x12-\n\x08outcomes\x18\x03 \x03(\x0b\x32\x1b.circinus.v1.OutcomeMessage\x12*\n\x07\x63redits\x18\x04 \x03(\x0b\x32\x19.circinus.v1.CreditReturn\x12\"\n\x06\x63hunks\x18\x05 \x03(\x0b\x32\x12.circinus.v1.Chunk\"J\n\tPeerHello\x12\x11\n\tdevice_id\x18\x01 \x01(\t\x12\x14\n\x0cwindow_bytes\x18\x02 \x01(\x04\x12\x14\n\x0cwindow_items\x18\x03 \x01(\r\">\n\x0c\x43reditReturn\x12\x10\n\x08query_id\x18\x01 \x01(\t\x12\r\n\x05\x62ytes\x18\x02 \x01(\x04\x12\r\n\x05items\x18\x03 \x01(\r\"8\n\x05\x43hunk\x12\x0e\n\x06stream\x18\x01 \x01(\r\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\x12\x11\n\tabandoned\x18\x03 \x01(\x08\"\x8d\x02\n\x0bItemMessage\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x10\n\x08query_id\x18\x02 \x01(\t\x12\r\n\x05\x65poch\x18\x03 \x01(\x04\x12\x12\n\ngeneration\x18\x04 \x01(\x04\x12\x13\n\x0boperator_id\x18\x05 \x01(\t\x12\x12\n\ninput_name\x18\x06 \x01(\t\x12\x19\n\x0cremaining_ms\x18\x07 \x01(\x01H\x00\x88\x01\x01\x12\x0f\n\x07payload\x18\x08 \x01(\x0c\x12\x0e\n\x06\x65xcess\x18\t \x01(\x08\x12\x0c\n\x04part\x18\n \x01(\r\x12\r\n\x05parts\x18\x0b \x01(\r\x12\x12\n\nsize_bytes\x18\x0c \x01(\x04\x12\x0e\n\x06stream\x18\r \x01(\rB\x0f\n\r_remaining_ms\"\xf8\x01\n\x0eOutcomeMessage\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x10\n\x08query_id\x18\x02 \x01(\t\x12\x12\n\ngeneration\x18\x03 \x01(\x04\x12&\n\x04kind\x18\x04 \x01(\x0e\x32\x18.circinus.v1.OutcomeKind\x12\r\n\x05\x63\x61use\x18\x05 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x06 \x01(\t\x12\x13\n\x0boperator_id\x18\x07 \x01(\t\x12\x0f\n\x07payload\x18\x08 \x01(\x0c\x12\x12\n\nsize_bytes\x18\t \x01(\x04\x12\x0e\n\x06stream\x18\n \x01(\r\x12\x0c\n\x04part\x18\x1e \x01(\r\x12\r\n\x05parts\x18\x1f \x01(\r*y\n\x0bOutcomeKind\x12\x1c\n\x18OUTCOME_KIND_UNSPECIFIED\x10\x00\x12\x19\n\x15OUTCOME_KIND_ANSWERED\x10\x01\x12\x18\n\x14OUTCOME_KIND_DROPPED\x10\x02\x12\x17\n\x13OUTCOME_KIND_FAILED\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1b\x63ircinus/v1/dataplane.proto\x12\x0b\x63ircinus.v1\"\xeb\x01\n\tPeerFrame\x12%\n\x05hello\x18\x01 \x01(\x0b\x32\x16.circinus.v1.PeerHello\x12\'\n\x05items\x18\x02 \x03(\x0b\x32\x18.circinus.v1.ItemMessage\x12-\n\x08outcomes\x18\x03 \x03(\x0b\x32\x1b.circinus.v1.OutcomeMessage\x12*\n\x07\x63redits\x18\x04 \x03(\x0b\x32\x19.circinus.v1.CreditReturn\x12\"\n\x06\x63hunks\x18\x05 \x03(\x0b\x32\x12.circinus.v1.Chunk\x12\x0f\n\x07padding\x18\x0f \x01(\x0c\"J\n\tPeerHello\x12\x11\n\tdevice_id\x18\x01 \x01(\t\x12\x14\n\x0cwindow_bytes\x18\x02 \x01(\x04\x12\x14\n\x0cwindow_items\x18\x03 \x01(\r\">\n\x0c\x43reditReturn\x12\x10\n\x08query_id\x18\x01 \x01(\t\x12\r\n\x05\x62ytes\x18\x02 \x01(\x04\x12\r\n\x05items\x18\x03 \x01(\r\"8\n\x05\x43hunk\x12\x0e\n\x06stream\x18\x01 \x01(\r\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\x12\x11\n\tabandoned\x18\x03 \x01(\x08\"\x8d\x02\n\x0bItemMessage\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x10\n\x08query_id\x18\x02 \x01(\t\x12\r\n\x05\x65poch\x18\x03 \x01(\x04\x12\x12\n\ngeneration\x18\x04 \x01(\x04\x12\x13\n\x0boperator_id\x18\x05 \x01(\t\x12\x12\n\ninput_name\x18\x06 \x01(\t\x12\x19\n\x0cremaining_ms\x18\x07 \x01(\x01H\x00\x88\x01\x01\x12\x0f\n\x07payload\x18\x08 \x01(\x0c\x12\x0e\n\x06\x65xcess\x18\t \x01(\x08\x12\x0c\n\x04part\x18\n \x01(\r\x12\r\n\x05parts\x18\x0b \x01(\r\x12\x12\n\nsize_bytes\x18\x0c \x01(\x04\x12\x0e\n\x06stream\x18\r \x01(\rB\x0f\n\r_remaining_ms\"\xf8\x01\n\x0eOutcomeMessage\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x10\n\x08query_id\x18\x02 \x01(\t\x12\x12\n\ngeneration\x18\x03 \x01(\x04\x12&\n\x04kind\x18\x04 \x01(\x0e\x32\x18.circinus.v1.OutcomeKind\x12\r\n\x05\x63\x61use\x18\x05 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x06 \x01(\t\x12\x13\n\x0boperator_id\x18\x07 \x01(\t\x12\x0f\n\x07payload\x18\x08 \x01(\x0c\x12\x12\n\nsize_bytes\x18\t \x01(\x04\x12\x0e\n\x06stream\x18\n \x01(\r\x12\x0c\n\x04part\x18\x1e \x01(\r\x12\r\n\x05parts\x18\x1f \x01(\r*y\n\x0bOutcomeKind\x12\x1c\n\x18OUTCOME_KIND_UNSPECIFIED\x10\x00\x12\x19\n\x15OUTCOME_KIND_ANSWERED\x10\x01\x12\x18\n\x14OUTCOME_KIND_DROPPED\x10\x02\x12\x17\n\x13OUTCOME_KIND_FAILED\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'circinus.v1.dataplane_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_OUTCOMEKIND']._serialized_start=986
-  _globals['_OUTCOMEKIND']._serialized_end=1107
+  _globals['_OUTCOMEKIND']._serialized_start=1003
+  _globals['_OUTCOMEKIND']._serialized_end=1124
   _globals['_PEERFRAME']._serialized_start=45
-  _globals['_PEERFRAME']._serialized_end=263
-  _globals['_PEERHELLO']._serialized_start=265
-  _globals['_PEERHELLO']._serialized_end=339
-  _globals['_CREDITRETURN']._serialized_start=341
-  _globals['_CREDITRETURN']._serialized_end=403
-  _globals['_CHUNK']._serialized_start=405
-  _globals['_CHUNK']._serialized_end=461
-  _globals['_ITEMMESSAGE']._serialized_start=464
-  _globals['_ITEMMESSAGE']._serialized_end=733
-  _globals['_OUTCOMEMESSAGE']._serialized_start=736
-  _globals['_OUTCOMEMESSAGE']._serialized_end=984
+  _globals['_PEERFRAME']._serialized_end=280
+  _globals['_PEERHELLO']._serialized_start=282
+  _globals['_PEERHELLO']._serialized_end=356
+  _globals['_CREDITRETURN']._serialized_start=358
+  _globals['_CREDITRETURN']._serialized_end=420
+  _globals['_CHUNK']._serialized_start=422
+  _globals['_CHUNK']._serialized_end=478
+  _globals['_ITEMMESSAGE']._serialized_start=481
+  _globals['_ITEMMESSAGE']._serialized_end=750
+  _globals['_OUTCOMEMESSAGE']._serialized_start=753
+  _globals['_OUTCOMEMESSAGE']._serialized_end=1001
 # @@protoc_insertion_point(module_scope)

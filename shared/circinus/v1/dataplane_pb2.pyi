@@ -19,18 +19,20 @@ OUTCOME_KIND_DROPPED: OutcomeKind
 OUTCOME_KIND_FAILED: OutcomeKind
 
 class PeerFrame(_message.Message):
-    __slots__ = ("hello", "items", "outcomes", "credits", "chunks")
+    __slots__ = ("hello", "items", "outcomes", "credits", "chunks", "padding")
     HELLO_FIELD_NUMBER: _ClassVar[int]
     ITEMS_FIELD_NUMBER: _ClassVar[int]
     OUTCOMES_FIELD_NUMBER: _ClassVar[int]
     CREDITS_FIELD_NUMBER: _ClassVar[int]
     CHUNKS_FIELD_NUMBER: _ClassVar[int]
+    PADDING_FIELD_NUMBER: _ClassVar[int]
     hello: PeerHello
     items: _containers.RepeatedCompositeFieldContainer[ItemMessage]
     outcomes: _containers.RepeatedCompositeFieldContainer[OutcomeMessage]
     credits: _containers.RepeatedCompositeFieldContainer[CreditReturn]
     chunks: _containers.RepeatedCompositeFieldContainer[Chunk]
-    def __init__(self, hello: _Optional[_Union[PeerHello, _Mapping]] = ..., items: _Optional[_Iterable[_Union[ItemMessage, _Mapping]]] = ..., outcomes: _Optional[_Iterable[_Union[OutcomeMessage, _Mapping]]] = ..., credits: _Optional[_Iterable[_Union[CreditReturn, _Mapping]]] = ..., chunks: _Optional[_Iterable[_Union[Chunk, _Mapping]]] = ...) -> None: ...
+    padding: bytes
+    def __init__(self, hello: _Optional[_Union[PeerHello, _Mapping]] = ..., items: _Optional[_Iterable[_Union[ItemMessage, _Mapping]]] = ..., outcomes: _Optional[_Iterable[_Union[OutcomeMessage, _Mapping]]] = ..., credits: _Optional[_Iterable[_Union[CreditReturn, _Mapping]]] = ..., chunks: _Optional[_Iterable[_Union[Chunk, _Mapping]]] = ..., padding: _Optional[bytes] = ...) -> None: ...
 
 class PeerHello(_message.Message):
     __slots__ = ("device_id", "window_bytes", "window_items")

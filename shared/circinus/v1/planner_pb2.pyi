@@ -75,7 +75,7 @@ class GetStatusRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class GetStatusResponse(_message.Message):
-    __slots__ = ("planner_version", "epoch", "generation", "activity", "devices_connected", "devices_known", "queries_placed", "queries_unplaced", "queries_pending", "started_at", "findings")
+    __slots__ = ("planner_version", "epoch", "generation", "activity", "devices_connected", "devices_known", "queries_placed", "queries_unplaced", "queries_pending", "started_at", "findings", "now", "devices_cordoned", "devices_draining")
     PLANNER_VERSION_FIELD_NUMBER: _ClassVar[int]
     EPOCH_FIELD_NUMBER: _ClassVar[int]
     GENERATION_FIELD_NUMBER: _ClassVar[int]
@@ -87,6 +87,9 @@ class GetStatusResponse(_message.Message):
     QUERIES_PENDING_FIELD_NUMBER: _ClassVar[int]
     STARTED_AT_FIELD_NUMBER: _ClassVar[int]
     FINDINGS_FIELD_NUMBER: _ClassVar[int]
+    NOW_FIELD_NUMBER: _ClassVar[int]
+    DEVICES_CORDONED_FIELD_NUMBER: _ClassVar[int]
+    DEVICES_DRAINING_FIELD_NUMBER: _ClassVar[int]
     planner_version: str
     epoch: int
     generation: int
@@ -98,7 +101,10 @@ class GetStatusResponse(_message.Message):
     queries_pending: int
     started_at: _timestamp_pb2.Timestamp
     findings: _containers.RepeatedCompositeFieldContainer[DriftFinding]
-    def __init__(self, planner_version: _Optional[str] = ..., epoch: _Optional[int] = ..., generation: _Optional[int] = ..., activity: _Optional[str] = ..., devices_connected: _Optional[int] = ..., devices_known: _Optional[int] = ..., queries_placed: _Optional[int] = ..., queries_unplaced: _Optional[int] = ..., queries_pending: _Optional[int] = ..., started_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., findings: _Optional[_Iterable[_Union[DriftFinding, _Mapping]]] = ...) -> None: ...
+    now: _timestamp_pb2.Timestamp
+    devices_cordoned: int
+    devices_draining: int
+    def __init__(self, planner_version: _Optional[str] = ..., epoch: _Optional[int] = ..., generation: _Optional[int] = ..., activity: _Optional[str] = ..., devices_connected: _Optional[int] = ..., devices_known: _Optional[int] = ..., queries_placed: _Optional[int] = ..., queries_unplaced: _Optional[int] = ..., queries_pending: _Optional[int] = ..., started_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., findings: _Optional[_Iterable[_Union[DriftFinding, _Mapping]]] = ..., now: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., devices_cordoned: _Optional[int] = ..., devices_draining: _Optional[int] = ...) -> None: ...
 
 class DriftFinding(_message.Message):
     __slots__ = ("kind", "subject", "stated", "before", "after", "found_at", "began_before_s", "evidence", "returned", "query_ids")
@@ -125,7 +131,7 @@ class DriftFinding(_message.Message):
     def __init__(self, kind: _Optional[str] = ..., subject: _Optional[str] = ..., stated: _Optional[float] = ..., before: _Optional[float] = ..., after: _Optional[float] = ..., found_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., began_before_s: _Optional[float] = ..., evidence: _Optional[float] = ..., returned: _Optional[bool] = ..., query_ids: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class DeviceState(_message.Message):
-    __slots__ = ("fingerprint", "connected", "accepted_generation", "active_generation", "generation_phase", "reason", "last_seen_at", "pids")
+    __slots__ = ("fingerprint", "connected", "accepted_generation", "active_generation", "generation_phase", "reason", "last_seen_at", "pids", "troubles", "cordoned", "draining", "labels", "why", "since", "leaving")
     class PidsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -133,6 +139,13 @@ class DeviceState(_message.Message):
         key: str
         value: int
         def __init__(self, key: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
+    class LabelsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
     FINGERPRINT_FIELD_NUMBER: _ClassVar[int]
     CONNECTED_FIELD_NUMBER: _ClassVar[int]
     ACCEPTED_GENERATION_FIELD_NUMBER: _ClassVar[int]
@@ -141,6 +154,13 @@ class DeviceState(_message.Message):
     REASON_FIELD_NUMBER: _ClassVar[int]
     LAST_SEEN_AT_FIELD_NUMBER: _ClassVar[int]
     PIDS_FIELD_NUMBER: _ClassVar[int]
+    TROUBLES_FIELD_NUMBER: _ClassVar[int]
+    CORDONED_FIELD_NUMBER: _ClassVar[int]
+    DRAINING_FIELD_NUMBER: _ClassVar[int]
+    LABELS_FIELD_NUMBER: _ClassVar[int]
+    WHY_FIELD_NUMBER: _ClassVar[int]
+    SINCE_FIELD_NUMBER: _ClassVar[int]
+    LEAVING_FIELD_NUMBER: _ClassVar[int]
     fingerprint: _types_pb2.Fingerprint
     connected: bool
     accepted_generation: int
@@ -149,17 +169,178 @@ class DeviceState(_message.Message):
     reason: str
     last_seen_at: _timestamp_pb2.Timestamp
     pids: _containers.ScalarMap[str, int]
-    def __init__(self, fingerprint: _Optional[_Union[_types_pb2.Fingerprint, _Mapping]] = ..., connected: _Optional[bool] = ..., accepted_generation: _Optional[int] = ..., active_generation: _Optional[int] = ..., generation_phase: _Optional[str] = ..., reason: _Optional[str] = ..., last_seen_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., pids: _Optional[_Mapping[str, int]] = ...) -> None: ...
+    troubles: _containers.RepeatedScalarFieldContainer[str]
+    cordoned: bool
+    draining: bool
+    labels: _containers.ScalarMap[str, str]
+    why: str
+    since: _timestamp_pb2.Timestamp
+    leaving: bool
+    def __init__(self, fingerprint: _Optional[_Union[_types_pb2.Fingerprint, _Mapping]] = ..., connected: _Optional[bool] = ..., accepted_generation: _Optional[int] = ..., active_generation: _Optional[int] = ..., generation_phase: _Optional[str] = ..., reason: _Optional[str] = ..., last_seen_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., pids: _Optional[_Mapping[str, int]] = ..., troubles: _Optional[_Iterable[str]] = ..., cordoned: _Optional[bool] = ..., draining: _Optional[bool] = ..., labels: _Optional[_Mapping[str, str]] = ..., why: _Optional[str] = ..., since: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., leaving: _Optional[bool] = ...) -> None: ...
 
 class ListDevicesRequest(_message.Message):
-    __slots__ = ()
-    def __init__(self) -> None: ...
+    __slots__ = ("selector", "page_size", "page_token", "device_id")
+    SELECTOR_FIELD_NUMBER: _ClassVar[int]
+    PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    DEVICE_ID_FIELD_NUMBER: _ClassVar[int]
+    selector: str
+    page_size: int
+    page_token: str
+    device_id: str
+    def __init__(self, selector: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., device_id: _Optional[str] = ...) -> None: ...
 
 class ListDevicesResponse(_message.Message):
-    __slots__ = ("devices",)
+    __slots__ = ("devices", "next_page_token")
     DEVICES_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
     devices: _containers.RepeatedCompositeFieldContainer[DeviceState]
-    def __init__(self, devices: _Optional[_Iterable[_Union[DeviceState, _Mapping]]] = ...) -> None: ...
+    next_page_token: str
+    def __init__(self, devices: _Optional[_Iterable[_Union[DeviceState, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
+
+class CordonDeviceRequest(_message.Message):
+    __slots__ = ("device_id", "lift", "why")
+    DEVICE_ID_FIELD_NUMBER: _ClassVar[int]
+    LIFT_FIELD_NUMBER: _ClassVar[int]
+    WHY_FIELD_NUMBER: _ClassVar[int]
+    device_id: str
+    lift: bool
+    why: str
+    def __init__(self, device_id: _Optional[str] = ..., lift: _Optional[bool] = ..., why: _Optional[str] = ...) -> None: ...
+
+class CordonDeviceResponse(_message.Message):
+    __slots__ = ("device",)
+    DEVICE_FIELD_NUMBER: _ClassVar[int]
+    device: DeviceState
+    def __init__(self, device: _Optional[_Union[DeviceState, _Mapping]] = ...) -> None: ...
+
+class Staying(_message.Message):
+    __slots__ = ("query_id", "operator_id", "reason")
+    QUERY_ID_FIELD_NUMBER: _ClassVar[int]
+    OPERATOR_ID_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    query_id: str
+    operator_id: str
+    reason: str
+    def __init__(self, query_id: _Optional[str] = ..., operator_id: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
+
+class DrainProgress(_message.Message):
+    __slots__ = ("device_id", "moving", "staying", "ended", "waits_for")
+    DEVICE_ID_FIELD_NUMBER: _ClassVar[int]
+    MOVING_FIELD_NUMBER: _ClassVar[int]
+    STAYING_FIELD_NUMBER: _ClassVar[int]
+    ENDED_FIELD_NUMBER: _ClassVar[int]
+    WAITS_FOR_FIELD_NUMBER: _ClassVar[int]
+    device_id: str
+    moving: _containers.RepeatedScalarFieldContainer[str]
+    staying: _containers.RepeatedCompositeFieldContainer[Staying]
+    ended: bool
+    waits_for: str
+    def __init__(self, device_id: _Optional[str] = ..., moving: _Optional[_Iterable[str]] = ..., staying: _Optional[_Iterable[_Union[Staying, _Mapping]]] = ..., ended: _Optional[bool] = ..., waits_for: _Optional[str] = ...) -> None: ...
+
+class DrainDeviceRequest(_message.Message):
+    __slots__ = ("device_id", "why", "wait")
+    DEVICE_ID_FIELD_NUMBER: _ClassVar[int]
+    WHY_FIELD_NUMBER: _ClassVar[int]
+    WAIT_FIELD_NUMBER: _ClassVar[int]
+    device_id: str
+    why: str
+    wait: bool
+    def __init__(self, device_id: _Optional[str] = ..., why: _Optional[str] = ..., wait: _Optional[bool] = ...) -> None: ...
+
+class DrainDeviceResponse(_message.Message):
+    __slots__ = ("progress",)
+    PROGRESS_FIELD_NUMBER: _ClassVar[int]
+    progress: DrainProgress
+    def __init__(self, progress: _Optional[_Union[DrainProgress, _Mapping]] = ...) -> None: ...
+
+class LabelDeviceRequest(_message.Message):
+    __slots__ = ("device_id", "set", "remove", "reset")
+    class SetEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    DEVICE_ID_FIELD_NUMBER: _ClassVar[int]
+    SET_FIELD_NUMBER: _ClassVar[int]
+    REMOVE_FIELD_NUMBER: _ClassVar[int]
+    RESET_FIELD_NUMBER: _ClassVar[int]
+    device_id: str
+    set: _containers.ScalarMap[str, str]
+    remove: _containers.RepeatedScalarFieldContainer[str]
+    reset: bool
+    def __init__(self, device_id: _Optional[str] = ..., set: _Optional[_Mapping[str, str]] = ..., remove: _Optional[_Iterable[str]] = ..., reset: _Optional[bool] = ...) -> None: ...
+
+class LabelDeviceResponse(_message.Message):
+    __slots__ = ("device",)
+    DEVICE_FIELD_NUMBER: _ClassVar[int]
+    device: DeviceState
+    def __init__(self, device: _Optional[_Union[DeviceState, _Mapping]] = ...) -> None: ...
+
+class LeaveDeviceRequest(_message.Message):
+    __slots__ = ("device_id", "why", "force", "wait")
+    DEVICE_ID_FIELD_NUMBER: _ClassVar[int]
+    WHY_FIELD_NUMBER: _ClassVar[int]
+    FORCE_FIELD_NUMBER: _ClassVar[int]
+    WAIT_FIELD_NUMBER: _ClassVar[int]
+    device_id: str
+    why: str
+    force: bool
+    wait: bool
+    def __init__(self, device_id: _Optional[str] = ..., why: _Optional[str] = ..., force: _Optional[bool] = ..., wait: _Optional[bool] = ...) -> None: ...
+
+class LeaveDeviceResponse(_message.Message):
+    __slots__ = ("progress", "gone")
+    PROGRESS_FIELD_NUMBER: _ClassVar[int]
+    GONE_FIELD_NUMBER: _ClassVar[int]
+    progress: DrainProgress
+    gone: bool
+    def __init__(self, progress: _Optional[_Union[DrainProgress, _Mapping]] = ..., gone: _Optional[bool] = ...) -> None: ...
+
+class PlannerEvent(_message.Message):
+    __slots__ = ("cursor", "at", "kind", "name", "fields", "warning")
+    class FieldsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    CURSOR_FIELD_NUMBER: _ClassVar[int]
+    AT_FIELD_NUMBER: _ClassVar[int]
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    FIELDS_FIELD_NUMBER: _ClassVar[int]
+    WARNING_FIELD_NUMBER: _ClassVar[int]
+    cursor: int
+    at: _timestamp_pb2.Timestamp
+    kind: str
+    name: str
+    fields: _containers.ScalarMap[str, str]
+    warning: bool
+    def __init__(self, cursor: _Optional[int] = ..., at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., kind: _Optional[str] = ..., name: _Optional[str] = ..., fields: _Optional[_Mapping[str, str]] = ..., warning: _Optional[bool] = ...) -> None: ...
+
+class WatchEventsRequest(_message.Message):
+    __slots__ = ("after", "limit", "kinds", "follow")
+    AFTER_FIELD_NUMBER: _ClassVar[int]
+    LIMIT_FIELD_NUMBER: _ClassVar[int]
+    KINDS_FIELD_NUMBER: _ClassVar[int]
+    FOLLOW_FIELD_NUMBER: _ClassVar[int]
+    after: int
+    limit: int
+    kinds: _containers.RepeatedScalarFieldContainer[str]
+    follow: bool
+    def __init__(self, after: _Optional[int] = ..., limit: _Optional[int] = ..., kinds: _Optional[_Iterable[str]] = ..., follow: _Optional[bool] = ...) -> None: ...
+
+class WatchEventsResponse(_message.Message):
+    __slots__ = ("events", "missed")
+    EVENTS_FIELD_NUMBER: _ClassVar[int]
+    MISSED_FIELD_NUMBER: _ClassVar[int]
+    events: _containers.RepeatedCompositeFieldContainer[PlannerEvent]
+    missed: bool
+    def __init__(self, events: _Optional[_Iterable[_Union[PlannerEvent, _Mapping]]] = ..., missed: _Optional[bool] = ...) -> None: ...
 
 class UploadBlobRequest(_message.Message):
     __slots__ = ("digest", "total_bytes", "chunk")
@@ -326,16 +507,24 @@ class QueryState(_message.Message):
     def __init__(self, query: _Optional[_Union[_types_pb2.Query, _Mapping]] = ..., phase: _Optional[_Union[QueryPhase, str]] = ..., reason: _Optional[str] = ..., plan: _Optional[_Union[_types_pb2.Plan, _Mapping]] = ..., generation: _Optional[int] = ..., serving: _Optional[bool] = ..., search: _Optional[_Union[SearchState, _Mapping]] = ..., findings: _Optional[_Iterable[_Union[DriftFinding, _Mapping]]] = ..., stand_by: _Optional[_Union[StandByState, _Mapping]] = ...) -> None: ...
 
 class ListQueriesRequest(_message.Message):
-    __slots__ = ("query_id",)
+    __slots__ = ("query_id", "selector", "page_size", "page_token")
     QUERY_ID_FIELD_NUMBER: _ClassVar[int]
+    SELECTOR_FIELD_NUMBER: _ClassVar[int]
+    PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
     query_id: str
-    def __init__(self, query_id: _Optional[str] = ...) -> None: ...
+    selector: str
+    page_size: int
+    page_token: str
+    def __init__(self, query_id: _Optional[str] = ..., selector: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
 
 class ListQueriesResponse(_message.Message):
-    __slots__ = ("queries",)
+    __slots__ = ("queries", "next_page_token")
     QUERIES_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
     queries: _containers.RepeatedCompositeFieldContainer[QueryState]
-    def __init__(self, queries: _Optional[_Iterable[_Union[QueryState, _Mapping]]] = ...) -> None: ...
+    next_page_token: str
+    def __init__(self, queries: _Optional[_Iterable[_Union[QueryState, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
 
 class WatchQueryRequest(_message.Message):
     __slots__ = ("query_id",)
@@ -802,7 +991,7 @@ class GetLedgerRequest(_message.Message):
     def __init__(self, since: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class LedgerEntry(_message.Message):
-    __slots__ = ("query_id", "generation", "duration_s", "emitted", "answered", "late", "dropped", "failed", "causes", "latency_p50_ms", "latency_p95_ms", "accuracy_ratio", "scored", "item_goodput_per_s", "plan", "predicted_accuracy_ratio", "planned_item_goodput_per_s", "operators", "stand_by_answered", "stand_bys", "latency_p99_ms", "agreement_ratio", "agreement_items", "bytes_sent")
+    __slots__ = ("query_id", "generation", "duration_s", "emitted", "answered", "late", "dropped", "failed", "causes", "latency_p50_ms", "latency_p95_ms", "accuracy_ratio", "scored", "item_goodput_per_s", "plan", "predicted_accuracy_ratio", "planned_item_goodput_per_s", "operators", "stand_by_answered", "stand_bys", "gaps", "latency_p99_ms", "agreement_ratio", "agreement_items", "bytes_sent")
     class CausesEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -830,6 +1019,7 @@ class LedgerEntry(_message.Message):
     OPERATORS_FIELD_NUMBER: _ClassVar[int]
     STAND_BY_ANSWERED_FIELD_NUMBER: _ClassVar[int]
     STAND_BYS_FIELD_NUMBER: _ClassVar[int]
+    GAPS_FIELD_NUMBER: _ClassVar[int]
     LATENCY_P99_MS_FIELD_NUMBER: _ClassVar[int]
     AGREEMENT_RATIO_FIELD_NUMBER: _ClassVar[int]
     AGREEMENT_ITEMS_FIELD_NUMBER: _ClassVar[int]
@@ -854,11 +1044,12 @@ class LedgerEntry(_message.Message):
     operators: _containers.RepeatedCompositeFieldContainer[_types_pb2.OperatorWindow]
     stand_by_answered: int
     stand_bys: _containers.RepeatedCompositeFieldContainer[_control_pb2.StandByEpisode]
+    gaps: _containers.RepeatedCompositeFieldContainer[_control_pb2.TelemetryGap]
     latency_p99_ms: float
     agreement_ratio: float
     agreement_items: int
     bytes_sent: int
-    def __init__(self, query_id: _Optional[str] = ..., generation: _Optional[int] = ..., duration_s: _Optional[float] = ..., emitted: _Optional[int] = ..., answered: _Optional[int] = ..., late: _Optional[int] = ..., dropped: _Optional[int] = ..., failed: _Optional[int] = ..., causes: _Optional[_Mapping[str, int]] = ..., latency_p50_ms: _Optional[float] = ..., latency_p95_ms: _Optional[float] = ..., accuracy_ratio: _Optional[float] = ..., scored: _Optional[int] = ..., item_goodput_per_s: _Optional[float] = ..., plan: _Optional[_Union[_types_pb2.Plan, _Mapping]] = ..., predicted_accuracy_ratio: _Optional[_Union[_types_pb2.Interval, _Mapping]] = ..., planned_item_goodput_per_s: _Optional[float] = ..., operators: _Optional[_Iterable[_Union[_types_pb2.OperatorWindow, _Mapping]]] = ..., stand_by_answered: _Optional[int] = ..., stand_bys: _Optional[_Iterable[_Union[_control_pb2.StandByEpisode, _Mapping]]] = ..., latency_p99_ms: _Optional[float] = ..., agreement_ratio: _Optional[float] = ..., agreement_items: _Optional[int] = ..., bytes_sent: _Optional[int] = ...) -> None: ...
+    def __init__(self, query_id: _Optional[str] = ..., generation: _Optional[int] = ..., duration_s: _Optional[float] = ..., emitted: _Optional[int] = ..., answered: _Optional[int] = ..., late: _Optional[int] = ..., dropped: _Optional[int] = ..., failed: _Optional[int] = ..., causes: _Optional[_Mapping[str, int]] = ..., latency_p50_ms: _Optional[float] = ..., latency_p95_ms: _Optional[float] = ..., accuracy_ratio: _Optional[float] = ..., scored: _Optional[int] = ..., item_goodput_per_s: _Optional[float] = ..., plan: _Optional[_Union[_types_pb2.Plan, _Mapping]] = ..., predicted_accuracy_ratio: _Optional[_Union[_types_pb2.Interval, _Mapping]] = ..., planned_item_goodput_per_s: _Optional[float] = ..., operators: _Optional[_Iterable[_Union[_types_pb2.OperatorWindow, _Mapping]]] = ..., stand_by_answered: _Optional[int] = ..., stand_bys: _Optional[_Iterable[_Union[_control_pb2.StandByEpisode, _Mapping]]] = ..., gaps: _Optional[_Iterable[_Union[_control_pb2.TelemetryGap, _Mapping]]] = ..., latency_p99_ms: _Optional[float] = ..., agreement_ratio: _Optional[float] = ..., agreement_items: _Optional[int] = ..., bytes_sent: _Optional[int] = ...) -> None: ...
 
 class GetLedgerResponse(_message.Message):
     __slots__ = ("entries",)

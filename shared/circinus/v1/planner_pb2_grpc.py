@@ -119,6 +119,31 @@ class PlannerServiceStub:
                 request_serializer=circinus_dot_v1_dot_planner__pb2.GetAccountsRequest.SerializeToString,
                 response_deserializer=circinus_dot_v1_dot_planner__pb2.GetAccountsResponse.FromString,
                 _registered_method=True)
+        self.CordonDevice = channel.unary_unary(
+                '/circinus.v1.PlannerService/CordonDevice',
+                request_serializer=circinus_dot_v1_dot_planner__pb2.CordonDeviceRequest.SerializeToString,
+                response_deserializer=circinus_dot_v1_dot_planner__pb2.CordonDeviceResponse.FromString,
+                _registered_method=True)
+        self.DrainDevice = channel.unary_stream(
+                '/circinus.v1.PlannerService/DrainDevice',
+                request_serializer=circinus_dot_v1_dot_planner__pb2.DrainDeviceRequest.SerializeToString,
+                response_deserializer=circinus_dot_v1_dot_planner__pb2.DrainDeviceResponse.FromString,
+                _registered_method=True)
+        self.LabelDevice = channel.unary_unary(
+                '/circinus.v1.PlannerService/LabelDevice',
+                request_serializer=circinus_dot_v1_dot_planner__pb2.LabelDeviceRequest.SerializeToString,
+                response_deserializer=circinus_dot_v1_dot_planner__pb2.LabelDeviceResponse.FromString,
+                _registered_method=True)
+        self.LeaveDevice = channel.unary_stream(
+                '/circinus.v1.PlannerService/LeaveDevice',
+                request_serializer=circinus_dot_v1_dot_planner__pb2.LeaveDeviceRequest.SerializeToString,
+                response_deserializer=circinus_dot_v1_dot_planner__pb2.LeaveDeviceResponse.FromString,
+                _registered_method=True)
+        self.WatchEvents = channel.unary_stream(
+                '/circinus.v1.PlannerService/WatchEvents',
+                request_serializer=circinus_dot_v1_dot_planner__pb2.WatchEventsRequest.SerializeToString,
+                response_deserializer=circinus_dot_v1_dot_planner__pb2.WatchEventsResponse.FromString,
+                _registered_method=True)
 
 
 class PlannerServiceServicer:
@@ -237,6 +262,41 @@ class PlannerServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CordonDevice(self, request, context):
+        """No plan puts anything new on the device any more; or, lifted, plans use it as before.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DrainDevice(self, request, context):
+        """A cordon, and what runs there moves to other devices first. How far it is, until nothing is left to move.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def LabelDevice(self, request, context):
+        """Sets labels of a device over those that it has by itself.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def LeaveDevice(self, request, context):
+        """A drain; then its agent is told goodbye and the device is forgotten. How far it is, until it is gone.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WatchEvents(self, request, context):
+        """What happened, of the last 10,000 events: devices, queries, plans, drift, refusals; and, followed, what happens next.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_PlannerServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -324,6 +384,31 @@ def add_PlannerServiceServicer_to_server(servicer, server):
                     servicer.GetAccounts,
                     request_deserializer=circinus_dot_v1_dot_planner__pb2.GetAccountsRequest.FromString,
                     response_serializer=circinus_dot_v1_dot_planner__pb2.GetAccountsResponse.SerializeToString,
+            ),
+            'CordonDevice': grpc.unary_unary_rpc_method_handler(
+                    servicer.CordonDevice,
+                    request_deserializer=circinus_dot_v1_dot_planner__pb2.CordonDeviceRequest.FromString,
+                    response_serializer=circinus_dot_v1_dot_planner__pb2.CordonDeviceResponse.SerializeToString,
+            ),
+            'DrainDevice': grpc.unary_stream_rpc_method_handler(
+                    servicer.DrainDevice,
+                    request_deserializer=circinus_dot_v1_dot_planner__pb2.DrainDeviceRequest.FromString,
+                    response_serializer=circinus_dot_v1_dot_planner__pb2.DrainDeviceResponse.SerializeToString,
+            ),
+            'LabelDevice': grpc.unary_unary_rpc_method_handler(
+                    servicer.LabelDevice,
+                    request_deserializer=circinus_dot_v1_dot_planner__pb2.LabelDeviceRequest.FromString,
+                    response_serializer=circinus_dot_v1_dot_planner__pb2.LabelDeviceResponse.SerializeToString,
+            ),
+            'LeaveDevice': grpc.unary_stream_rpc_method_handler(
+                    servicer.LeaveDevice,
+                    request_deserializer=circinus_dot_v1_dot_planner__pb2.LeaveDeviceRequest.FromString,
+                    response_serializer=circinus_dot_v1_dot_planner__pb2.LeaveDeviceResponse.SerializeToString,
+            ),
+            'WatchEvents': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchEvents,
+                    request_deserializer=circinus_dot_v1_dot_planner__pb2.WatchEventsRequest.FromString,
+                    response_serializer=circinus_dot_v1_dot_planner__pb2.WatchEventsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -785,6 +870,141 @@ class PlannerService:
             '/circinus.v1.PlannerService/GetAccounts',
             circinus_dot_v1_dot_planner__pb2.GetAccountsRequest.SerializeToString,
             circinus_dot_v1_dot_planner__pb2.GetAccountsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CordonDevice(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/circinus.v1.PlannerService/CordonDevice',
+            circinus_dot_v1_dot_planner__pb2.CordonDeviceRequest.SerializeToString,
+            circinus_dot_v1_dot_planner__pb2.CordonDeviceResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DrainDevice(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/circinus.v1.PlannerService/DrainDevice',
+            circinus_dot_v1_dot_planner__pb2.DrainDeviceRequest.SerializeToString,
+            circinus_dot_v1_dot_planner__pb2.DrainDeviceResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def LabelDevice(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/circinus.v1.PlannerService/LabelDevice',
+            circinus_dot_v1_dot_planner__pb2.LabelDeviceRequest.SerializeToString,
+            circinus_dot_v1_dot_planner__pb2.LabelDeviceResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def LeaveDevice(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/circinus.v1.PlannerService/LeaveDevice',
+            circinus_dot_v1_dot_planner__pb2.LeaveDeviceRequest.SerializeToString,
+            circinus_dot_v1_dot_planner__pb2.LeaveDeviceResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchEvents(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/circinus.v1.PlannerService/WatchEvents',
+            circinus_dot_v1_dot_planner__pb2.WatchEventsRequest.SerializeToString,
+            circinus_dot_v1_dot_planner__pb2.WatchEventsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -157,20 +157,24 @@ class Link(_message.Message):
     def __init__(self, peer_device_id: _Optional[str] = ..., bandwidth_bit_per_s: _Optional[int] = ..., rtt_ms: _Optional[float] = ..., price_per_gb: _Optional[float] = ..., emulated: _Optional[bool] = ...) -> None: ...
 
 class Accelerator(_message.Message):
-    __slots__ = ("kind", "model", "provider", "slots", "memory_bytes", "emulated")
+    __slots__ = ("kind", "model", "provider", "slots", "memory_bytes", "emulated", "unified", "part_id")
     KIND_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
     PROVIDER_FIELD_NUMBER: _ClassVar[int]
     SLOTS_FIELD_NUMBER: _ClassVar[int]
     MEMORY_BYTES_FIELD_NUMBER: _ClassVar[int]
     EMULATED_FIELD_NUMBER: _ClassVar[int]
+    UNIFIED_FIELD_NUMBER: _ClassVar[int]
+    PART_ID_FIELD_NUMBER: _ClassVar[int]
     kind: str
     model: str
     provider: str
     slots: int
     memory_bytes: int
     emulated: bool
-    def __init__(self, kind: _Optional[str] = ..., model: _Optional[str] = ..., provider: _Optional[str] = ..., slots: _Optional[int] = ..., memory_bytes: _Optional[int] = ..., emulated: _Optional[bool] = ...) -> None: ...
+    unified: bool
+    part_id: str
+    def __init__(self, kind: _Optional[str] = ..., model: _Optional[str] = ..., provider: _Optional[str] = ..., slots: _Optional[int] = ..., memory_bytes: _Optional[int] = ..., emulated: _Optional[bool] = ..., unified: _Optional[bool] = ..., part_id: _Optional[str] = ...) -> None: ...
 
 class Environment(_message.Message):
     __slots__ = ("digest", "ready", "reason")
@@ -194,8 +198,68 @@ class Cpu(_message.Message):
     flags: _containers.RepeatedScalarFieldContainer[str]
     def __init__(self, model: _Optional[str] = ..., logical_cores: _Optional[int] = ..., max_frequency_mhz: _Optional[float] = ..., flags: _Optional[_Iterable[str]] = ...) -> None: ...
 
+class SpeedScore(_message.Message):
+    __slots__ = ("score", "integer_score", "float_score", "memory_score")
+    SCORE_FIELD_NUMBER: _ClassVar[int]
+    INTEGER_SCORE_FIELD_NUMBER: _ClassVar[int]
+    FLOAT_SCORE_FIELD_NUMBER: _ClassVar[int]
+    MEMORY_SCORE_FIELD_NUMBER: _ClassVar[int]
+    score: float
+    integer_score: float
+    float_score: float
+    memory_score: float
+    def __init__(self, score: _Optional[float] = ..., integer_score: _Optional[float] = ..., float_score: _Optional[float] = ..., memory_score: _Optional[float] = ...) -> None: ...
+
+class Condition(_message.Message):
+    __slots__ = ("hottest_celsius", "throttled", "supply", "battery_ratio")
+    HOTTEST_CELSIUS_FIELD_NUMBER: _ClassVar[int]
+    THROTTLED_FIELD_NUMBER: _ClassVar[int]
+    SUPPLY_FIELD_NUMBER: _ClassVar[int]
+    BATTERY_RATIO_FIELD_NUMBER: _ClassVar[int]
+    hottest_celsius: float
+    throttled: bool
+    supply: str
+    battery_ratio: float
+    def __init__(self, hottest_celsius: _Optional[float] = ..., throttled: _Optional[bool] = ..., supply: _Optional[str] = ..., battery_ratio: _Optional[float] = ...) -> None: ...
+
+class Limits(_message.Message):
+    __slots__ = ("cgroup_cores", "cgroup_memory_bytes", "affinity_cores")
+    CGROUP_CORES_FIELD_NUMBER: _ClassVar[int]
+    CGROUP_MEMORY_BYTES_FIELD_NUMBER: _ClassVar[int]
+    AFFINITY_CORES_FIELD_NUMBER: _ClassVar[int]
+    cgroup_cores: float
+    cgroup_memory_bytes: int
+    affinity_cores: int
+    def __init__(self, cgroup_cores: _Optional[float] = ..., cgroup_memory_bytes: _Optional[int] = ..., affinity_cores: _Optional[int] = ...) -> None: ...
+
+class Policy(_message.Message):
+    __slots__ = ("allowed_pipelines", "max_cores", "max_memory_bytes", "data_stays")
+    ALLOWED_PIPELINES_FIELD_NUMBER: _ClassVar[int]
+    MAX_CORES_FIELD_NUMBER: _ClassVar[int]
+    MAX_MEMORY_BYTES_FIELD_NUMBER: _ClassVar[int]
+    DATA_STAYS_FIELD_NUMBER: _ClassVar[int]
+    allowed_pipelines: _containers.RepeatedScalarFieldContainer[str]
+    max_cores: float
+    max_memory_bytes: int
+    data_stays: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, allowed_pipelines: _Optional[_Iterable[str]] = ..., max_cores: _Optional[float] = ..., max_memory_bytes: _Optional[int] = ..., data_stays: _Optional[_Iterable[str]] = ...) -> None: ...
+
 class Fingerprint(_message.Message):
-    __slots__ = ("device_id", "tier", "site", "device_class", "cpu", "cores", "memory_bytes", "disk_free_bytes", "accelerators", "links", "price_per_h", "speed_ratio", "environments", "data_address", "agent_version")
+    __slots__ = ("device_id", "tier", "site", "device_class", "cpu", "cores", "memory_bytes", "disk_free_bytes", "accelerators", "links", "price_per_h", "speed_ratio", "environments", "data_address", "agent_version", "labels", "speed", "condition", "planner_rtt_ms", "planner_bandwidth_bit_per_s", "disk_total_bytes", "limits", "measured_peers", "unknown", "overridden", "platform", "policy", "isolation")
+    class LabelsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    class IsolationEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
     DEVICE_ID_FIELD_NUMBER: _ClassVar[int]
     TIER_FIELD_NUMBER: _ClassVar[int]
     SITE_FIELD_NUMBER: _ClassVar[int]
@@ -211,6 +275,19 @@ class Fingerprint(_message.Message):
     ENVIRONMENTS_FIELD_NUMBER: _ClassVar[int]
     DATA_ADDRESS_FIELD_NUMBER: _ClassVar[int]
     AGENT_VERSION_FIELD_NUMBER: _ClassVar[int]
+    LABELS_FIELD_NUMBER: _ClassVar[int]
+    SPEED_FIELD_NUMBER: _ClassVar[int]
+    CONDITION_FIELD_NUMBER: _ClassVar[int]
+    PLANNER_RTT_MS_FIELD_NUMBER: _ClassVar[int]
+    PLANNER_BANDWIDTH_BIT_PER_S_FIELD_NUMBER: _ClassVar[int]
+    DISK_TOTAL_BYTES_FIELD_NUMBER: _ClassVar[int]
+    LIMITS_FIELD_NUMBER: _ClassVar[int]
+    MEASURED_PEERS_FIELD_NUMBER: _ClassVar[int]
+    UNKNOWN_FIELD_NUMBER: _ClassVar[int]
+    OVERRIDDEN_FIELD_NUMBER: _ClassVar[int]
+    PLATFORM_FIELD_NUMBER: _ClassVar[int]
+    POLICY_FIELD_NUMBER: _ClassVar[int]
+    ISOLATION_FIELD_NUMBER: _ClassVar[int]
     device_id: str
     tier: Tier
     site: str
@@ -226,7 +303,20 @@ class Fingerprint(_message.Message):
     environments: _containers.RepeatedCompositeFieldContainer[Environment]
     data_address: str
     agent_version: str
-    def __init__(self, device_id: _Optional[str] = ..., tier: _Optional[_Union[Tier, str]] = ..., site: _Optional[str] = ..., device_class: _Optional[str] = ..., cpu: _Optional[_Union[Cpu, _Mapping]] = ..., cores: _Optional[float] = ..., memory_bytes: _Optional[int] = ..., disk_free_bytes: _Optional[int] = ..., accelerators: _Optional[_Iterable[_Union[Accelerator, _Mapping]]] = ..., links: _Optional[_Iterable[_Union[Link, _Mapping]]] = ..., price_per_h: _Optional[float] = ..., speed_ratio: _Optional[float] = ..., environments: _Optional[_Iterable[_Union[Environment, _Mapping]]] = ..., data_address: _Optional[str] = ..., agent_version: _Optional[str] = ...) -> None: ...
+    labels: _containers.ScalarMap[str, str]
+    speed: SpeedScore
+    condition: Condition
+    planner_rtt_ms: float
+    planner_bandwidth_bit_per_s: int
+    disk_total_bytes: int
+    limits: Limits
+    measured_peers: _containers.RepeatedScalarFieldContainer[str]
+    unknown: _containers.RepeatedScalarFieldContainer[str]
+    overridden: _containers.RepeatedScalarFieldContainer[str]
+    platform: str
+    policy: Policy
+    isolation: _containers.ScalarMap[str, str]
+    def __init__(self, device_id: _Optional[str] = ..., tier: _Optional[_Union[Tier, str]] = ..., site: _Optional[str] = ..., device_class: _Optional[str] = ..., cpu: _Optional[_Union[Cpu, _Mapping]] = ..., cores: _Optional[float] = ..., memory_bytes: _Optional[int] = ..., disk_free_bytes: _Optional[int] = ..., accelerators: _Optional[_Iterable[_Union[Accelerator, _Mapping]]] = ..., links: _Optional[_Iterable[_Union[Link, _Mapping]]] = ..., price_per_h: _Optional[float] = ..., speed_ratio: _Optional[float] = ..., environments: _Optional[_Iterable[_Union[Environment, _Mapping]]] = ..., data_address: _Optional[str] = ..., agent_version: _Optional[str] = ..., labels: _Optional[_Mapping[str, str]] = ..., speed: _Optional[_Union[SpeedScore, _Mapping]] = ..., condition: _Optional[_Union[Condition, _Mapping]] = ..., planner_rtt_ms: _Optional[float] = ..., planner_bandwidth_bit_per_s: _Optional[int] = ..., disk_total_bytes: _Optional[int] = ..., limits: _Optional[_Union[Limits, _Mapping]] = ..., measured_peers: _Optional[_Iterable[str]] = ..., unknown: _Optional[_Iterable[str]] = ..., overridden: _Optional[_Iterable[str]] = ..., platform: _Optional[str] = ..., policy: _Optional[_Union[Policy, _Mapping]] = ..., isolation: _Optional[_Mapping[str, str]] = ...) -> None: ...
 
 class Slo(_message.Message):
     __slots__ = ("latency_ms", "percentile_ratio", "accuracy_ratio", "cost_per_h", "accuracy_margin_ratio")
@@ -253,7 +343,7 @@ class Budget(_message.Message):
     def __init__(self, samples: _Optional[int] = ..., seconds: _Optional[float] = ..., cost: _Optional[float] = ...) -> None: ...
 
 class Query(_message.Message):
-    __slots__ = ("id", "pipeline_id", "content", "source_device_id", "rate_per_s", "weight", "slo", "guarantee", "budget", "input", "stand_by", "sink")
+    __slots__ = ("id", "pipeline_id", "content", "source_device_id", "rate_per_s", "weight", "slo", "guarantee", "budget", "input", "stand_by", "sink", "selector")
     ID_FIELD_NUMBER: _ClassVar[int]
     PIPELINE_ID_FIELD_NUMBER: _ClassVar[int]
     CONTENT_FIELD_NUMBER: _ClassVar[int]
@@ -266,6 +356,7 @@ class Query(_message.Message):
     INPUT_FIELD_NUMBER: _ClassVar[int]
     STAND_BY_FIELD_NUMBER: _ClassVar[int]
     SINK_FIELD_NUMBER: _ClassVar[int]
+    SELECTOR_FIELD_NUMBER: _ClassVar[int]
     id: str
     pipeline_id: str
     content: str
@@ -278,7 +369,8 @@ class Query(_message.Message):
     input: str
     stand_by: bool
     sink: str
-    def __init__(self, id: _Optional[str] = ..., pipeline_id: _Optional[str] = ..., content: _Optional[str] = ..., source_device_id: _Optional[str] = ..., rate_per_s: _Optional[float] = ..., weight: _Optional[float] = ..., slo: _Optional[_Union[Slo, _Mapping]] = ..., guarantee: _Optional[_Union[Guarantee, str]] = ..., budget: _Optional[_Union[Budget, _Mapping]] = ..., input: _Optional[str] = ..., stand_by: _Optional[bool] = ..., sink: _Optional[str] = ...) -> None: ...
+    selector: str
+    def __init__(self, id: _Optional[str] = ..., pipeline_id: _Optional[str] = ..., content: _Optional[str] = ..., source_device_id: _Optional[str] = ..., rate_per_s: _Optional[float] = ..., weight: _Optional[float] = ..., slo: _Optional[_Union[Slo, _Mapping]] = ..., guarantee: _Optional[_Union[Guarantee, str]] = ..., budget: _Optional[_Union[Budget, _Mapping]] = ..., input: _Optional[str] = ..., stand_by: _Optional[bool] = ..., sink: _Optional[str] = ..., selector: _Optional[str] = ...) -> None: ...
 
 class Interval(_message.Message):
     __slots__ = ("value", "low", "high")
@@ -538,15 +630,17 @@ class StandBy(_message.Message):
     def __init__(self, query_id: _Optional[str] = ..., configuration: _Optional[_Union[Configuration, _Mapping]] = ..., replica_sets: _Optional[_Iterable[_Union[ReplicaSet, _Mapping]]] = ..., routes: _Optional[_Iterable[_Union[Route, _Mapping]]] = ..., needs_device_ids: _Optional[_Iterable[str]] = ..., latency_ms: _Optional[_Union[Interval, _Mapping]] = ..., accuracy_ratio: _Optional[_Union[Interval, _Mapping]] = ...) -> None: ...
 
 class Peer(_message.Message):
-    __slots__ = ("device_id", "address")
+    __slots__ = ("device_id", "address", "site")
     DEVICE_ID_FIELD_NUMBER: _ClassVar[int]
     ADDRESS_FIELD_NUMBER: _ClassVar[int]
+    SITE_FIELD_NUMBER: _ClassVar[int]
     device_id: str
     address: str
-    def __init__(self, device_id: _Optional[str] = ..., address: _Optional[str] = ...) -> None: ...
+    site: str
+    def __init__(self, device_id: _Optional[str] = ..., address: _Optional[str] = ..., site: _Optional[str] = ...) -> None: ...
 
 class Directive(_message.Message):
-    __slots__ = ("device_id", "epoch", "generation", "digest", "replica_sets", "routes", "sources", "peers", "stand_bys")
+    __slots__ = ("device_id", "epoch", "generation", "digest", "replica_sets", "routes", "sources", "peers", "stand_bys", "dialled_by")
     DEVICE_ID_FIELD_NUMBER: _ClassVar[int]
     EPOCH_FIELD_NUMBER: _ClassVar[int]
     GENERATION_FIELD_NUMBER: _ClassVar[int]
@@ -556,6 +650,7 @@ class Directive(_message.Message):
     SOURCES_FIELD_NUMBER: _ClassVar[int]
     PEERS_FIELD_NUMBER: _ClassVar[int]
     STAND_BYS_FIELD_NUMBER: _ClassVar[int]
+    DIALLED_BY_FIELD_NUMBER: _ClassVar[int]
     device_id: str
     epoch: int
     generation: int
@@ -565,7 +660,8 @@ class Directive(_message.Message):
     sources: _containers.RepeatedCompositeFieldContainer[SourceSpec]
     peers: _containers.RepeatedCompositeFieldContainer[Peer]
     stand_bys: _containers.RepeatedCompositeFieldContainer[StandBy]
-    def __init__(self, device_id: _Optional[str] = ..., epoch: _Optional[int] = ..., generation: _Optional[int] = ..., digest: _Optional[str] = ..., replica_sets: _Optional[_Iterable[_Union[ReplicaSet, _Mapping]]] = ..., routes: _Optional[_Iterable[_Union[Route, _Mapping]]] = ..., sources: _Optional[_Iterable[_Union[SourceSpec, _Mapping]]] = ..., peers: _Optional[_Iterable[_Union[Peer, _Mapping]]] = ..., stand_bys: _Optional[_Iterable[_Union[StandBy, _Mapping]]] = ...) -> None: ...
+    dialled_by: _containers.RepeatedCompositeFieldContainer[Peer]
+    def __init__(self, device_id: _Optional[str] = ..., epoch: _Optional[int] = ..., generation: _Optional[int] = ..., digest: _Optional[str] = ..., replica_sets: _Optional[_Iterable[_Union[ReplicaSet, _Mapping]]] = ..., routes: _Optional[_Iterable[_Union[Route, _Mapping]]] = ..., sources: _Optional[_Iterable[_Union[SourceSpec, _Mapping]]] = ..., peers: _Optional[_Iterable[_Union[Peer, _Mapping]]] = ..., stand_bys: _Optional[_Iterable[_Union[StandBy, _Mapping]]] = ..., dialled_by: _Optional[_Iterable[_Union[Peer, _Mapping]]] = ...) -> None: ...
 
 class Sketch(_message.Message):
     __slots__ = ("indices", "counts", "zeros", "sum", "min", "max")

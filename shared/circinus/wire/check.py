@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sized
+from collections.abc import Mapping, Sized
 
 from circinus.errors import InvalidInput, TooLarge, Violation
+from circinus.model.label import labels_fault
 from circinus.model.query import INPUT_PATTERN, INPUT_RULE, SINK_PATTERN, SINK_RULE
+from circinus.model.selector import selector_fault
 
 MAX_NAME_CHARS = 200
 MAX_TEXT_CHARS = 4_000
@@ -69,6 +71,28 @@ def sink(field: str, value: str) -> str:
     if value and (len(value) > MAX_URI_CHARS or not re.fullmatch(SINK_PATTERN, value)):
         raise _invalid(field, f"{value[:60]!r} is no sink: {SINK_RULE}")
     return value
+
+
+def selector(field: str, value: str) -> str:
+    """A selector, or nothing.
+
+    Raises:
+        InvalidInput: it is not.
+    """
+    if fault := selector_fault(value):
+        raise _invalid(field, fault)
+    return value
+
+
+def labels(field: str, values: Mapping[str, str]) -> dict[str, str]:
+    """Labels that somebody sets, by key.
+
+    Raises:
+        InvalidInput: one of them is none, or there are too many.
+    """
+    if fault := labels_fault(values):
+        raise _invalid(field, fault)
+    return dict(sorted(values.items()))
 
 
 def text(field: str, value: str) -> str:

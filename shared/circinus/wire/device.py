@@ -5,20 +5,27 @@ from __future__ import annotations
 from circinus.errors import InvalidInput
 from circinus.model.device import (
     Accelerator,
+    Condition,
     Device,
     DeviceClass,
     DeviceId,
     Digest,
     Environment,
+    Limits,
     Link,
     SiteId,
+    SpeedScore,
     Tier,
 )
 from circinus.v1 import types_pb2
 from circinus.wire import check
+from circinus.wire.policy import policy_from_message, policy_to_message
 
 _TIER_TO_MESSAGE = {Tier.EDGE: types_pb2.TIER_EDGE, Tier.CLOUD: types_pb2.TIER_CLOUD}
 _TIER_FROM_MESSAGE = {message: tier for tier, message in _TIER_TO_MESSAGE.items()}
+
+#: What isolation is about: more than anybody tells of.
+_MAX_ISOLATION = 20
 
 
 def link_to_message(link: Link) -> types_pb2.Link:
@@ -74,6 +81,8 @@ def accelerator_to_message(accelerator: Accelerator) -> types_pb2.Accelerator:
         slots=accelerator.slots,
         memory_bytes=accelerator.memory_bytes,
         emulated=accelerator.emulated,
+        unified=accelerator.unified,
+        part_id=accelerator.part_id,
     )
 
 
@@ -90,6 +99,84 @@ def accelerator_from_message(message: types_pb2.Accelerator) -> Accelerator:
         slots=int(check.number("accelerators.slots", message.slots, high=1024)),
         memory_bytes=message.memory_bytes,
         emulated=message.emulated,
+        unified=message.unified,
+        part_id=check.name("accelerators.part_id", message.part_id, empty=True),
+    )
+
+
+def speed_to_message(speed: SpeedScore) -> types_pb2.SpeedScore:
+    """A speed score's message."""
+    return types_pb2.SpeedScore(
+        score=speed.score,
+        integer_score=speed.integer_score,
+        float_score=speed.float_score,
+        memory_score=speed.memory_score,
+    )
+
+
+def speed_from_message(message: types_pb2.SpeedScore) -> SpeedScore:
+    """The speed score in a message.
+
+    Raises:
+        InvalidInput: a field is bad.
+    """
+    return SpeedScore(
+        score=check.number("speed.score", message.score, high=1e6),
+        integer_score=check.number("speed.integer_score", message.integer_score, high=1e6),
+        float_score=check.number("speed.float_score", message.float_score, high=1e6),
+        memory_score=check.number("speed.memory_score", message.memory_score, high=1e6),
+    )
+
+
+def condition_to_message(condition: Condition) -> types_pb2.Condition:
+    """A condition's message."""
+    return types_pb2.Condition(
+        hottest_celsius=condition.hottest_celsius,
+        throttled=condition.throttled,
+        supply=condition.supply,
+        battery_ratio=condition.battery_ratio,
+    )
+
+
+def condition_from_message(message: types_pb2.Condition) -> Condition:
+    """The condition in a message.
+
+    Raises:
+        InvalidInput: a field is bad.
+    """
+    hottest_celsius = message.hottest_celsius if message.HasField("hottest_celsius") else None
+    if hottest_celsius is not None:
+        check.number("condition.hottest_celsius", hottest_celsius, low=-300.0, high=1e4)
+    battery_ratio = message.battery_ratio if message.HasField("battery_ratio") else None
+    if battery_ratio is not None:
+        check.ratio("condition.battery_ratio", battery_ratio)
+    return Condition(
+        hottest_celsius=hottest_celsius,
+        throttled=message.throttled if message.HasField("throttled") else None,
+        supply=check.name("condition.supply", message.supply, empty=True),
+        battery_ratio=battery_ratio,
+    )
+
+
+def limits_to_message(limits: Limits) -> types_pb2.Limits:
+    """The message of limits."""
+    return types_pb2.Limits(
+        cgroup_cores=limits.cgroup_cores,
+        cgroup_memory_bytes=limits.cgroup_memory_bytes,
+        affinity_cores=limits.affinity_cores,
+    )
+
+
+def limits_from_message(message: types_pb2.Limits) -> Limits:
+    """The limits in a message.
+
+    Raises:
+        InvalidInput: a field is bad.
+    """
+    return Limits(
+        cgroup_cores=check.number("limits.cgroup_cores", message.cgroup_cores, high=100_000),
+        cgroup_memory_bytes=message.cgroup_memory_bytes,
+        affinity_cores=int(check.number("limits.affinity_cores", message.affinity_cores, high=100_000)),
     )
 
 
@@ -116,6 +203,19 @@ def device_to_message(device: Device) -> types_pb2.Fingerprint:
         environments=[environment_to_message(environment) for environment in device.environments],
         data_address=device.data_address,
         agent_version=device.agent_version,
+        policy=policy_to_message(device.policy),
+        speed=speed_to_message(device.speed) if device.speed is not None else None,
+        condition=condition_to_message(device.condition) if device.condition is not None else None,
+        planner_rtt_ms=device.planner_rtt_ms,
+        planner_bandwidth_bit_per_s=device.planner_bandwidth_bit_per_s,
+        disk_total_bytes=device.disk_total_bytes,
+        limits=limits_to_message(device.limits) if device.limits is not None else None,
+        measured_peers=device.measured_peers,
+        unknown=[text[:2000] for text in device.unknown],
+        overridden=device.overridden,
+        platform=device.platform,
+        labels=device.labels,
+        isolation={about: said[:2000] for about, said in device.isolation.items()},
     )
 
 
@@ -133,6 +233,9 @@ def device_from_message(message: types_pb2.Fingerprint) -> Device:
         ("accelerators", message.accelerators, 64),
         ("environments", message.environments, 1_000),
         ("cpu.flags", message.cpu.flags, 1_000),
+        ("measured_peers", message.measured_peers, 10_000),
+        ("unknown", message.unknown, 100),
+        ("overridden", message.overridden, 100),
     ):
         check.size(field, values, limit)
     speed_ratio = check.ratio("speed_ratio", message.speed_ratio)
@@ -157,4 +260,20 @@ def device_from_message(message: types_pb2.Fingerprint) -> Device:
         environments=tuple(environment_from_message(environment) for environment in message.environments),
         data_address=check.name("data_address", message.data_address, empty=True),
         agent_version=check.text("agent_version", message.agent_version),
+        policy=policy_from_message(message.policy),
+        speed=speed_from_message(message.speed) if message.HasField("speed") else None,
+        condition=condition_from_message(message.condition) if message.HasField("condition") else None,
+        planner_rtt_ms=check.number("planner_rtt_ms", message.planner_rtt_ms, high=1e6),
+        planner_bandwidth_bit_per_s=message.planner_bandwidth_bit_per_s,
+        disk_total_bytes=message.disk_total_bytes,
+        limits=limits_from_message(message.limits) if message.HasField("limits") else None,
+        measured_peers=tuple(DeviceId(check.name("measured_peers", peer)) for peer in message.measured_peers),
+        unknown=tuple(check.text("unknown", text) for text in message.unknown),
+        overridden=tuple(check.name("overridden", key) for key in message.overridden),
+        platform=check.text("platform", message.platform),
+        labels=check.labels("labels", message.labels),
+        isolation={
+            check.name("isolation", about): check.text("isolation", said)
+            for about, said in sorted(message.isolation.items())[:_MAX_ISOLATION]
+        },
     )

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from circinus.errors import InvalidInput
 from circinus.knobs import set_knobs
-from circinus.model.device import DeviceId, Digest
+from circinus.model.device import DeviceId, Digest, SiteId
 from circinus.model.directive import Directive, Generation, Peer, ReplicaSet, Route, SourceSpec, StandBy, Target, Use
 from circinus.model.pipeline import OperatorId, PipelineId
 from circinus.model.plan import Interval
@@ -286,6 +286,18 @@ def _interval(field: str, message: types_pb2.Interval, high: float) -> Interval:
     )
 
 
+def _peer_to_message(peer: Peer) -> types_pb2.Peer:
+    return types_pb2.Peer(device_id=peer.device_id, address=peer.address, site=peer.site)
+
+
+def _peer_from_message(field: str, message: types_pb2.Peer) -> Peer:
+    return Peer(
+        device_id=DeviceId(check.name(f"{field}.device_id", message.device_id)),
+        address=check.name(f"{field}.address", message.address, empty=field == "dialled_by"),
+        site=SiteId(check.name(f"{field}.site", message.site, empty=True)),
+    )
+
+
 def directive_to_message(directive: Directive) -> types_pb2.Directive:
     """A directive's message, with its digest."""
     message = types_pb2.Directive(
@@ -295,7 +307,8 @@ def directive_to_message(directive: Directive) -> types_pb2.Directive:
         replica_sets=[_replica_set_to_message(replica_set) for replica_set in directive.replica_sets],
         routes=[_route_to_message(route) for route in directive.routes],
         sources=[_source_to_message(source) for source in directive.sources],
-        peers=[types_pb2.Peer(device_id=peer.device_id, address=peer.address) for peer in directive.peers],
+        peers=[_peer_to_message(peer) for peer in directive.peers],
+        dialled_by=[_peer_to_message(peer) for peer in directive.dialled_by],
         stand_bys=[stand_by_to_message(stand_by) for stand_by in directive.stand_bys],
     )
     message.digest = directive_digest(message)
@@ -314,6 +327,7 @@ def directive_from_message(message: types_pb2.Directive) -> Directive:
         ("routes", message.routes),
         ("sources", message.sources),
         ("peers", message.peers),
+        ("dialled_by", message.dialled_by),
         ("stand_bys", message.stand_bys),
     ):
         check.size(field, values)
@@ -323,12 +337,7 @@ def directive_from_message(message: types_pb2.Directive) -> Directive:
         replica_sets=tuple(_replica_set_from_message(replica_set) for replica_set in message.replica_sets),
         routes=tuple(_route_from_message(route) for route in message.routes),
         sources=tuple(_source_from_message(source) for source in message.sources),
-        peers=tuple(
-            Peer(
-                device_id=DeviceId(check.name("peers.device_id", peer.device_id)),
-                address=check.name("peers.address", peer.address),
-            )
-            for peer in message.peers
-        ),
+        peers=tuple(_peer_from_message("peers", peer) for peer in message.peers),
+        dialled_by=tuple(_peer_from_message("dialled_by", peer) for peer in message.dialled_by),
         stand_bys=tuple(stand_by_from_message(stand_by) for stand_by in message.stand_bys),
     )

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from circinus.model.device import DeviceId
 from circinus.model.pipeline import OperatorId
 from circinus.model.plan import Certainty, Interval, MachineUse, OperatorPlan, Plan, Selection, UnplacedQuery
 from circinus.model.query import QueryId
-from circinus.v1 import planner_pb2, types_pb2
+from circinus.v1 import types_pb2
 from circinus.wire import check
 from circinus.wire.knobs import configuration_from_message, configuration_to_message
+
+if TYPE_CHECKING:
+    from circinus.v1 import planner_pb2
 
 _CERTAINTY_TO_MESSAGE = {
     Certainty.PROVISIONAL: types_pb2.CERTAINTY_PROVISIONAL,
@@ -106,6 +111,9 @@ def plan_from_message(message: types_pb2.Plan) -> Plan:
 
 def selection_to_message(selection: Selection) -> planner_pb2.SelectionSummary:
     """A selection's message; the caller adds solver_s and pending."""
+    # Here, not above: an agent says nothing of selections, and its memory is scarce.
+    from circinus.v1 import planner_pb2
+
     return planner_pb2.SelectionSummary(
         plans=[plan_to_message(plan) for plan in selection.plans],
         unplaced=[planner_pb2.Unplaced(query_id=entry.query_id, reason=entry.reason) for entry in selection.unplaced],

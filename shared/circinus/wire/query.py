@@ -112,6 +112,7 @@ def query_to_message(query: Query) -> types_pb2.Query:
         input=query.input,
         stand_by=query.stand_by,
         sink=query.sink,
+        selector=query.selector,
     )
 
 
@@ -134,4 +135,5 @@ def query_from_message(message: types_pb2.Query) -> Query:
         input=check.uri("input", message.input),
         stand_by=message.stand_by,
         sink=check.sink("sink", message.sink),
+        selector=check.selector("selector", message.selector),
     )
