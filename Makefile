@@ -9,7 +9,8 @@ check: ## what CI runs
 	ruff check .
 	mypy
 	scripts/protos --check
-	pytest
+	pytest -n 2 --dist loadfile -m "not alone and not long"
+	pytest -m "alone and not long"
 
 fix: ## format, and mend what can be mended
 	ruff format .

@@ -1,13 +1,11 @@
-"""``cloud-planner run``: the planner as a process."""
+"""The planner as a process: its parts, put together, until a signal."""
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import os
 import signal
-import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -16,8 +14,7 @@ from typing import TYPE_CHECKING
 
 from circinus import service_manager
 from circinus.clock import Clock, SystemClock
-from circinus.errors import CircinusError, InvalidInput
-from circinus.events import configure, event
+from circinus.events import event
 from circinus.v1 import control_pb2_grpc, planner_pb2_grpc
 from cloud_planner.accounts import Accounts
 from cloud_planner.background import Background
@@ -33,10 +30,8 @@ from cloud_planner.core.search_terms import (
 )
 from cloud_planner.departures import Departures
 from cloud_planner.doors import Doors, DoorSettings, doors
-from cloud_planner.identity.commands import COMMANDS, add_commands, run_command
 from cloud_planner.identity.office import ADDRESS_FILE, ENROL_ADDRESS_FILE, IdentityOffice
 from cloud_planner.identity.registrar import CERTIFICATE_LIFE, RENEWAL_GRACE
-from cloud_planner.identity.tokens import span_s
 from cloud_planner.marks import Marks
 from cloud_planner.orders import unsigned
 from cloud_planner.overview import Overview
@@ -59,7 +54,6 @@ if TYPE_CHECKING:
     import grpc.aio
 
 _STOP_GRACE_S = 3.0
-_LONGEST = timedelta(days=3_650)
 #: Each ask takes a way to the device and back: rather a few samples more than an ask more.
 LIVE_QUICK = replace(QUICK, least_batch=4)
 LIVE_THOROUGH = replace(THOROUGH, least_batch=4)
@@ -311,7 +305,8 @@ def _write_address(path: Path, address: str) -> None:
     os.replace(beside, path)
 
 
-async def _run(settings: Settings) -> None:
+async def serve(settings: Settings) -> None:
+    """Runs a planner until SIGTERM or SIGINT."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -326,92 +321,3 @@ async def _run(settings: Settings) -> None:
         service_manager.tell(service_manager.STOPPING)
         event("stopping")
     event("stopped")
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="cloud-planner", description="Plans and rolls out a fleet's queries.")
-    commands = parser.add_subparsers(dest="command", required=True)
-    run = commands.add_parser("run", help="serve agents and people until SIGTERM")
-    run.add_argument("--listen", default="127.0.0.1:7400", help="HOST:PORT, port 0: any (%(default)s)")
-    run.add_argument("--enrol-listen", default="", help="HOST:PORT for who has no certificate (the next port)")
-    run.add_argument(
-        "--certificate-ttl", type=_span, default=CERTIFICATE_LIFE, help="life of a device's certificate (24h)"
-    )
-    run.add_argument(
-        "--renewal-grace", type=_span, default=RENEWAL_GRACE, help="renewed for so long after its end, too (90d)"
-    )
-    run.add_argument("--state-dir", type=Path, required=True, help="where all that must last is kept")
-    run.add_argument(
-        "--insecure-loopback",
-        action="store_true",
-        help="in the clear, on loopback only; anybody on this machine may do all",
-    )
-    run.add_argument("--search", choices=["quick", "thorough"], default="quick", help="how to search (%(default)s)")
-    run.add_argument("--search-worth-s", type=_seconds, help="quick: profile seconds that a plan's whole cost is worth")
-    run.add_argument("--profile-time-samples", type=_count, default=6, help="samples for times (%(default)s)")
-    run.add_argument("--profile-parallelism", type=_count, default=1, help="profile runs at a time (%(default)s)")
-    run.add_argument("--unseen-s", type=_seconds, default=60.0, help="planned without a device after (%(default)s)")
-    run.add_argument("--solver-s", type=_seconds, default=20.0, help="time limit of the solver (%(default)s)")
-    run.add_argument("--log-level", default="INFO", choices=["DEBUG", "INFO", "WARNING", "ERROR"])
-    add_commands(commands)
-    return parser
-
-
-def _search_policy(mode: str, worth_s: float | None) -> SearchPolicy:
-    policy = LIVE_THOROUGH if mode == "thorough" else LIVE_QUICK
-    return policy if worth_s is None or mode == "thorough" else replace(policy, worth_s=worth_s)
-
-
-def _count(text: str) -> int:
-    value = int(text)
-    if not 1 <= value <= 100_000:
-        raise argparse.ArgumentTypeError(f"{value} is not between 1 and 100000")
-    return value
-
-
-def _span(text: str) -> timedelta:
-    try:
-        value = timedelta(seconds=span_s(text))
-    except (InvalidInput, OverflowError) as error:
-        raise argparse.ArgumentTypeError(str(error)) from error
-    if not timedelta(seconds=1) <= value <= _LONGEST:
-        raise argparse.ArgumentTypeError(f"{text} is not between 1s and {_LONGEST.days}d")
-    return value
-
-
-def _seconds(text: str) -> float:
-    value = float(text)
-    if not 0.0 < value <= 86_400.0:
-        raise argparse.ArgumentTypeError(f"{value} is not above 0 and at most 86400 seconds")
-    return value
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line; gives the exit code: 0 ok, 1 error, 2 usage."""
-    parsed = _parser().parse_args(arguments)
-    if parsed.command in COMMANDS:
-        return run_command(parsed)
-    configure(parsed.log_level, name="cloud-planner")
-    settings = Settings(
-        listen=parsed.listen,
-        state_dir=parsed.state_dir,
-        insecure_loopback=parsed.insecure_loopback,
-        enrol_listen=parsed.enrol_listen,
-        certificate_life=parsed.certificate_ttl,
-        renewal_grace=parsed.renewal_grace,
-        profile_policy=ProfilePolicy(time_samples=parsed.profile_time_samples),
-        search_policy=_search_policy(parsed.search, parsed.search_worth_s),
-        profile_parallelism=parsed.profile_parallelism,
-        unseen_s=parsed.unseen_s,
-        solver_s=parsed.solver_s,
-    )
-    try:
-        asyncio.run(_run(settings))
-    except CircinusError as error:
-        sys.stderr.write(f"cloud-planner: {error.message}\n")
-        return 1
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -111,7 +111,7 @@ class LocalFleet:
             (state / name).unlink(missing_ok=True)
         how = ("--enrol-listen", self.enrol_address or "127.0.0.1:0") if self._secure else ("--insecure-loopback",)
         where = ("--listen", listen or self.planner_address, "--state-dir", str(state))
-        await self._spawn("planner", ("cloud_planner.daemon", "run", *where, *how, *self._planner_flags))
+        await self._spawn("planner", ("cloud_planner.command_line", "run", *where, *how, *self._planner_flags))
         for name, attribute in files.items():
             async with _timeout(_START_TIMEOUT_S, "the planner to listen"):
                 while not ((state / name).exists() and (state / name).read_text().strip()):

@@ -101,6 +101,7 @@ class Serving:
         return []
 
 
+@pytest.mark.long
 async def test_a_month_with_and_without_a_planner_holds_no_more_than_a_day(tmp_path):
     clock = MonthClock()
     guard = DiskGuard(tmp_path)

@@ -8,14 +8,14 @@ from identity_fleet import enrolled, office
 
 from circinus import contexts
 from circinus.clock import SystemClock
-from cloud_planner.daemon import main
+from cloud_planner.command_line import main
 
 
 @pytest.fixture
 def run(tmp_path, capsys, monkeypatch):
     """Runs a command on a state folder; gives its exit code, its output and its talk."""
     # What it would set up outlives the test, and writes to a stream that does not.
-    monkeypatch.setattr("cloud_planner.daemon.configure", lambda *_, **__: None)
+    monkeypatch.setattr("cloud_planner.command_line.configure", lambda *_, **__: None)
 
     def command(*words):
         code = main([*(str(word) for word in words), "--state-dir", str(tmp_path / "state")])

@@ -26,7 +26,8 @@ from circinus.errors import (
     from_rpc,
 )
 from circinus.v1 import control_pb2, control_pb2_grpc, identity_pb2, planner_pb2, types_pb2
-from cloud_planner.daemon import main, running
+from cloud_planner.command_line import main
+from cloud_planner.daemon import running
 from cloud_planner.identity.certificates import DIRECTIVE_CONTEXT
 
 pytestmark = pytest.mark.slow

@@ -9,7 +9,7 @@ import pytest
 from planner_fleet import FakeAgent, People, device, query
 
 from circinus.v1 import planner_pb2
-from cloud_planner.daemon import main
+from cloud_planner.command_line import main
 
 pytestmark = [pytest.mark.slow, pytest.mark.system]
 
@@ -20,7 +20,7 @@ async def daemon(state_dir, *flags):
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
-        "cloud_planner.daemon",
+        "cloud_planner.command_line",
         "run",
         "--listen",
         "127.0.0.1:0",

@@ -154,6 +154,7 @@ async def back_on(client, wanted):
     return found if found == wanted else None
 
 
+@pytest.mark.long
 async def test_a_box_leaves_under_load_and_joins_again_three_times(fleet, tmp_path):
     async with fleet.client() as client:
         await until(lambda: has_devices(client, 3))

@@ -220,6 +220,7 @@ async def trouble(client, device_id, word):
     )
 
 
+@pytest.mark.long
 async def test_a_full_disk_is_told_and_served_through_and_healed(fleet_on_small_disk):
     fleet, disk = fleet_on_small_disk
     await serve(fleet, a_query("right", latency_ms=80.0, accuracy_ratio=0.9))
@@ -245,6 +246,7 @@ async def no_trouble(client, device_id):
     return all(not state.troubles for state in await client.devices() if state.device.id == device_id)
 
 
+@pytest.mark.long
 async def test_a_box_boots_from_a_disk_that_has_become_read_only(fleet_on_small_disk):
     fleet, disk = fleet_on_small_disk
     await serve(fleet, a_query("right", latency_ms=80.0, accuracy_ratio=0.9))
@@ -261,6 +263,7 @@ async def test_a_box_boots_from_a_disk_that_has_become_read_only(fleet_on_small_
         await until(lambda: no_trouble(client, "camera-1"))
 
 
+@pytest.mark.long
 async def test_files_that_run_out_are_named_and_healed(fleet):
     await serve(fleet, a_query("cheap", latency_ms=400.0, accuracy_ratio=0.5))
     pids = workers(fleet)

@@ -93,6 +93,7 @@ def worker_pids(fleet):
     }
 
 
+@pytest.mark.long
 async def test_only_peers_that_directives_name_are_let_in_and_renewals_disturb_nothing(tmp_path):
     boxes = {"camera-1": CAMERA, "cloud-1": CLOUD}
     # Short lives: each box renews once in a while that this lasts.
@@ -293,7 +294,7 @@ async def a_token(state):
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
-        "cloud_planner.daemon",
+        "cloud_planner.command_line",
         "token",
         "create",
         "--state-dir",
