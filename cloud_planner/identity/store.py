@@ -11,14 +11,13 @@ import os
 import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing, suppress
-from importlib import resources
 from pathlib import Path
 
 import aiosqlite
 
-from circinus.errors import Internal
 from cloud_planner.identity.audit import Chain
 from cloud_planner.identity.rows import Rows, entry_of
+from cloud_planner.migrations import migrate
 
 _BATCH = 2_000
 
@@ -60,18 +59,8 @@ class IdentityStore:
             await self._connection.close()
 
     async def _migrate(self) -> None:
-        found = resources.files("cloud_planner.identity").joinpath("migrations").iterdir()
-        scripts = sorted((entry for entry in found if entry.name.endswith(".sql")), key=lambda entry: entry.name)
         async with self.writing():
-            version = await self._pragma("user_version")
-            if version > len(scripts):
-                raise Internal(
-                    f"{self._path} is of version {version}, this planner knows {len(scripts)}: use a newer planner"
-                )
-            for number, script in enumerate(scripts[version:], start=version + 1):
-                for statement in _statements(script.read_text()):
-                    await self._connection.execute(statement)
-                await self._connection.execute(f"PRAGMA user_version={number}")
+            await migrate(self._connection, "cloud_planner.identity", str(self._path))
 
     async def _pragma(self, name: str) -> int:
         rows = list(await self._connection.execute_fetchall(f"PRAGMA {name}"))
@@ -122,14 +111,3 @@ def _follow(path: Path) -> Chain:
         head = connection.execute("SELECT sequence, digest FROM audit_head").fetchone()
     chain.ends_at(*(head if head is not None else (-1, b"")))
     return chain
-
-
-def _statements(script: str) -> list[str]:
-    """The statements of a migration, split where SQLite says that one is complete."""
-    statements, pending = [], ""
-    for line in script.splitlines(keepends=True):
-        pending += line
-        if sqlite3.complete_statement(pending):
-            statements.append(pending)
-            pending = ""
-    return statements

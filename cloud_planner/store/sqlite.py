@@ -13,13 +13,12 @@ import sqlite3
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
-from importlib import resources
 from pathlib import Path
 
 import aiosqlite
 
 from circinus import wire
-from circinus.errors import AlreadyExists, Internal
+from circinus.errors import AlreadyExists
 from circinus.model.device import Device, DeviceClass, DeviceId, Digest
 from circinus.model.directive import Generation
 from circinus.model.pipeline import ContentRef, PipelineId
@@ -29,6 +28,7 @@ from circinus.v1 import planner_pb2, types_pb2
 from cloud_planner.core.search_terms import (
     Attempt,
 )
+from cloud_planner.migrations import migrate
 from cloud_planner.store import profile_rows
 from cloud_planner.store.account_rows import SqliteAccounts
 from cloud_planner.store.drift_rows import SqliteDrift
@@ -82,23 +82,8 @@ class SqliteStore(SqliteAccounts, SqliteDrift, SqliteEvents, SqliteMarks, Sqlite
             await self._connection.close()
 
     async def _migrate(self) -> None:
-        scripts = sorted(
-            (entry for entry in resources.files("cloud_planner.store").joinpath("migrations").iterdir()),
-            key=lambda entry: entry.name,
-        )
-        scripts = [script for script in scripts if script.name.endswith(".sql")]
         async with self._transaction():
-            rows = await self._rows("PRAGMA user_version")
-            version = int(rows[0][0])
-            if version > len(scripts):
-                raise Internal(
-                    f"the store is of version {version}, this planner knows {len(scripts)}: use a newer planner"
-                )
-            for number, script in enumerate(scripts[version:], start=version + 1):
-                # executescript would commit first: statement by statement, the migration is one transaction.
-                for statement in _statements(script.read_text()):
-                    await self._connection.execute(statement)
-                await self._connection.execute(f"PRAGMA user_version={number}")
+            await migrate(self._connection, "cloud_planner.store", "the store")
 
     @asynccontextmanager
     async def _transaction(self) -> AsyncIterator[None]:
@@ -411,14 +396,3 @@ class SqliteStore(SqliteAccounts, SqliteDrift, SqliteEvents, SqliteMarks, Sqlite
                 "(SELECT max(newer.sequence) FROM telemetry AS newer WHERE newer.device_id = telemetry.device_id)",
                 (before.timestamp(),),
             )
-
-
-def _statements(script: str) -> list[str]:
-    """The statements of a migration, split where SQLite says that one is complete."""
-    statements, pending = [], ""
-    for line in script.splitlines(keepends=True):
-        pending += line
-        if sqlite3.complete_statement(pending):
-            statements.append(pending)
-            pending = ""
-    return statements
