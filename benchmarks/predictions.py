@@ -48,8 +48,9 @@ SERVE_S = 24.0
 SETTLE_S = 150.0
 #: Scores are given, so that no sample is run for them: times are measured on so many.
 TIME_SAMPLES = 12
-#: What plans may take of the host's two cores: with more, operators of devices that only play to have cores of their own
-#: wait for each other, and what is measured is the crowd and not the plan (at 0.84 cores services took 1.25x their CPU).
+#: What plans may take of the host's two cores: with more, operators of devices that only play to have cores of their
+#: own wait for each other, and what is measured is the crowd and not the plan (at 0.84 cores a service took 1.25x its
+#: CPU time).
 MAX_HOST_CORES = 0.5
 #: So many accounts are enough for a full run.
 ENOUGH = 36
