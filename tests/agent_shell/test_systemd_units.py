@@ -53,21 +53,21 @@ def test_little_is_open_to_the_daemons(unit):
 
 @pytest.mark.slow
 @pytest.mark.system
-@pytest.mark.parametrize("name", ["edge_agent", "cloud_planner"])
+@pytest.mark.parametrize("name", ["edge_agent.daemon", "cloud_planner.command_line"])
 async def test_a_daemon_tells_that_it_is_ready_that_it_lives_and_that_it_stops(name, tmp_path):
     (tmp_path / "agent.toml").write_text(
         'device_id = "box"\nstate_dir = "state"\ntier = "edge"\nplanner = "127.0.0.1:1"\ninsecure_loopback = true\n'
     )
     command = {
-        "edge_agent": ("run", "--config", str(tmp_path / "agent.toml")),
-        "cloud_planner": ("run", "--listen", "127.0.0.1:0", "--state-dir", str(tmp_path / "planner")),
+        "edge_agent.daemon": ("run", "--config", str(tmp_path / "agent.toml")),
+        "cloud_planner.command_line": ("run", "--listen", "127.0.0.1:0", "--state-dir", str(tmp_path / "planner")),
     }[name]
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as incoming:
         incoming.bind(str(tmp_path / "notify"))
         incoming.setblocking(False)
         environment = os.environ | {"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "400000"}
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", f"{name}.daemon", *command, env=environment, stderr=asyncio.subprocess.DEVNULL
+            sys.executable, "-m", name, *command, env=environment, stderr=asyncio.subprocess.DEVNULL
         )
         try:
             heard = []
