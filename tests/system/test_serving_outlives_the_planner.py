@@ -44,7 +44,7 @@ async def test_main_job_and_planner_crash(fleet):
     async with Client(fleet.planner_address) as client:
         await until(lambda: has_devices(client, 2))
         await client.add_pipeline(TOY)
-        # On a quarter of a slow core the large one takes 150 ms and more: the cheap query would have to pay for half a one.
+        # On a quarter of a slow core the large one takes 150 ms and more: the cheap query would pay for half a core.
         await client.submit(
             (
                 a_query("cheap", latency_ms=130.0, accuracy_ratio=0.5),
