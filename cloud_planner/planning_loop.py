@@ -189,9 +189,10 @@ class PlanningLoop:
             # After a start: what is served must not be stopped because nobody knows yet why it was chosen.
             return
         queries_now, choices = self._catalog.queries, self._searching.choices()
-        snapshot, made = await self.draft(queries_now, choices)
+        snapshot = await self._present(queries_now, choices)
         if self._measures_on(snapshot):
             return
+        made = await self._drafted_of(snapshot)
         self._measuring = None
         result = await self._solve(made.problem)
         if ending := self._ending(made.problem, result, snapshot.fleet.revisions):
@@ -238,8 +239,9 @@ class PlanningLoop:
         chosen = {query_id for query_id, ones in choices.items() if ones and all(one.certified for one in ones)}
         queries = {query.id: query for query in snapshot.queries}
         plans = [plan for plan in selection.plans if plan.query_id in chosen]
-        self._searching.verify(verification_needs(snapshot.fleet, queries, plans, snapshot.circumstances))
-        return under_measurement(snapshot, plans, self._clock.monotonic_s())
+        needs = verification_needs(snapshot.fleet, queries, plans, snapshot.circumstances)
+        self._searching.verify(needs)
+        return under_measurement(snapshot, plans, needs, self._clock.monotonic_s())
 
     def _measures_on(self, snapshot: Snapshot) -> bool:
         """Whether the last decision stands, carried out and booked, while what it rests on is measured."""
@@ -325,6 +327,17 @@ class PlanningLoop:
         ``fresh``: queries that are not those that the searches know; what was refused them says nothing.
         ``revisions``: what stands in for stated figures; None: all that was found.
         """
+        snapshot = await self._present(queries, choices, fresh, revisions)
+        return snapshot, await self._drafted_of(snapshot)
+
+    async def _present(
+        self,
+        queries: Sequence[Query],
+        choices: Mapping[QueryId, tuple[Choice, ...]],
+        fresh: Collection[QueryId] = (),
+        revisions: Revisions | None = None,
+    ) -> Snapshot:
+        """The present, as ``draft`` takes it."""
         refusals = {name: why for name, why in self._searching.refusals().items() if name not in fresh}
         pipelines = self._catalog.pipelines
         used = {query.pipeline_id for query in queries}
@@ -340,13 +353,16 @@ class PlanningLoop:
             circumstances=self._surroundings.circumstances(self._profiling.failures, refusals),
             running=self._running(),
         )
-        snapshot = revised(snapshot, self._revisions() if revisions is None else revisions)
+        return revised(snapshot, self._revisions() if revisions is None else revisions)
+
+    async def _drafted_of(self, snapshot: Snapshot) -> Draft:
+        """What is to be solved of a snapshot; kept for when the very same comes again."""
         known = next((one for one in self._drafted if one[0] == snapshot), None)
         if known is None:
             # In a thread, so that agents are heard while a large fleet is decomposed.
             known = (snapshot, await asyncio.to_thread(draft, snapshot))
             self._drafted.append(known)
-        return known
+        return known[1]
 
     def _revisions(self) -> Revisions:
         corrected = self._accounts.service_ratio if self._accounts is not None else {}

@@ -14,7 +14,7 @@ from typing import Final
 from circinus.model.pipeline import configuration_key
 from circinus.model.plan import Plan
 from circinus.model.query import QueryId
-from cloud_planner.core.needs import verification_needs
+from cloud_planner.core.needs import ProfileNeed, verification_needs
 from cloud_planner.core.planning import Snapshot
 
 #: A measurement that takes longer than this is no reason to wait any more.
@@ -39,23 +39,25 @@ class UnderMeasurement:
             return False
         if _bare(snapshot) != self.basis or _offered(snapshot) != self.offered:
             return False
-        return _waiting(snapshot, self.plans) == self.waiting
+        queries = {query.id: query for query in snapshot.queries}
+        needs = verification_needs(snapshot.fleet, queries, self.plans, snapshot.circumstances)
+        return _query_ids(needs) == self.waiting
 
 
-def under_measurement(snapshot: Snapshot, plans: Sequence[Plan], now_s: float) -> UnderMeasurement:
-    """What is still to be measured of these plans, which were chosen from a snapshot."""
+def under_measurement(
+    snapshot: Snapshot, plans: Sequence[Plan], needs: Sequence[ProfileNeed], now_s: float
+) -> UnderMeasurement:
+    """What is still to be measured (``needs``) of these plans, which were chosen from a snapshot."""
     return UnderMeasurement(
         basis=_bare(snapshot),
         offered=_offered(snapshot),
         plans=tuple(plans),
-        waiting=_waiting(snapshot, plans),
+        waiting=_query_ids(needs),
         since_s=now_s,
     )
 
 
-def _waiting(snapshot: Snapshot, plans: Sequence[Plan]) -> frozenset[QueryId]:
-    queries = {query.id: query for query in snapshot.queries}
-    needs = verification_needs(snapshot.fleet, queries, plans, snapshot.circumstances)
+def _query_ids(needs: Sequence[ProfileNeed]) -> frozenset[QueryId]:
     return frozenset(need.query_id for need in needs if need.query_id is not None)
 
 

@@ -9,7 +9,7 @@ from circinus.model.pipeline import ContentRef
 from cloud_planner.core.caution import cautious, runs_as_measured
 from cloud_planner.core.decompose import content_statistics, decompose
 from cloud_planner.core.live_search import sample_order
-from cloud_planner.core.needs import Circumstances, ProfilePolicy
+from cloud_planner.core.needs import Circumstances, ProfilePolicy, verification_needs
 from cloud_planner.core.planning import Snapshot
 from cloud_planner.core.under_measurement import LONGEST_S, under_measurement
 
@@ -82,7 +82,13 @@ def snapshot(found, **changes):
 
 
 def decided(indices=()):
-    return under_measurement(snapshot(fleet(CAMERA, tables=only(MEASURED, indices=indices))), [placed(MEASURED)], 10.0)
+    return decided_from(snapshot(fleet(CAMERA, tables=only(MEASURED, indices=indices))))
+
+
+def decided_from(found):
+    plans = [placed(MEASURED)]
+    needs = verification_needs(found.fleet, {one.id: one for one in found.queries}, plans, found.circumstances)
+    return under_measurement(found, plans, needs, 10.0)
 
 
 def test_a_decision_waits_while_its_times_are_measured():
@@ -123,4 +129,4 @@ def test_other_order_and_surer_accuracy_of_the_same_choices_are_nothing_new():
 
 def test_a_decision_whose_times_are_all_measured_waits_for_nothing():
     there_already = snapshot(fleet(CAMERA, tables=only(MEASURED)))
-    assert not under_measurement(there_already, [placed(MEASURED)], 10.0).goes_on(there_already, 10.0)
+    assert not decided_from(there_already).goes_on(there_already, 10.0)
