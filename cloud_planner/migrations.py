@@ -1,23 +1,44 @@
-"""Migrations of a SQLite file: scripts in a package's folder, in order of names, applied from ``user_version`` on."""
+"""SQLite files, opened and brought up to date by the scripts in a package's folder, in order of their names."""
 
 from __future__ import annotations
 
 import sqlite3
 from importlib import resources
-from typing import TYPE_CHECKING
+from pathlib import Path
+
+import aiosqlite
 
 from circinus.errors import Internal
 
-if TYPE_CHECKING:
-    import aiosqlite
 
+async def open_migrated(path: Path | None, package: str, what: str, *, busy_timeout_ms: int) -> aiosqlite.Connection:
+    """A connection to a file that is up to date, made if there is none; None: in memory.
 
-async def migrate(connection: aiosqlite.Connection, package: str, what: str) -> None:
-    """Brings a file up to date, within the caller's transaction. ``what`` it is called in messages.
+    ``what`` the file is called in messages.
 
     Raises:
         Internal: the file is of a newer Circinus.
     """
+    connection = await aiosqlite.connect(path if path is not None else ":memory:", isolation_level=None)
+    try:
+        for pragma in (
+            f"busy_timeout={busy_timeout_ms}",
+            "journal_mode=WAL",
+            "synchronous=FULL",
+            "foreign_keys=ON",
+        ):
+            await connection.execute(f"PRAGMA {pragma}")
+        await connection.execute("BEGIN IMMEDIATE")
+        await _migrate(connection, package, what)
+        await connection.execute("COMMIT")
+    except BaseException:
+        # What was begun is undone with it. Its thread is no daemon: left open, it would keep the process alive.
+        await connection.close()
+        raise
+    return connection
+
+
+async def _migrate(connection: aiosqlite.Connection, package: str, what: str) -> None:
     found = resources.files(package).joinpath("migrations").iterdir()
     scripts = sorted((entry for entry in found if entry.name.endswith(".sql")), key=lambda entry: entry.name)
     rows = list(await connection.execute_fetchall("PRAGMA user_version"))

@@ -12,12 +12,14 @@ import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing, suppress
 from pathlib import Path
-
-import aiosqlite
+from typing import TYPE_CHECKING
 
 from cloud_planner.identity.audit import Chain
 from cloud_planner.identity.rows import Rows, entry_of
-from cloud_planner.migrations import migrate
+from cloud_planner.migrations import open_migrated
+
+if TYPE_CHECKING:
+    import aiosqlite
 
 _BATCH = 2_000
 
@@ -41,26 +43,12 @@ class IdentityStore:
         """
         # SQLite makes its side files with the mode of this one.
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
-        connection = await aiosqlite.connect(path, isolation_level=None)
-        try:
-            for pragma in ("busy_timeout=10000", "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
-                await connection.execute(f"PRAGMA {pragma}")
-            store = cls(connection, path)
-            await store._migrate()
-        except BaseException:
-            # Its thread is no daemon: left open, it would keep the process alive.
-            await connection.close()
-            raise
-        return store
+        return cls(await open_migrated(path, "cloud_planner.identity", str(path), busy_timeout_ms=10_000), path)
 
     async def close(self) -> None:
         """Lets go of the connection."""
         async with self._lock:
             await self._connection.close()
-
-    async def _migrate(self) -> None:
-        async with self.writing():
-            await migrate(self._connection, "cloud_planner.identity", str(self._path))
 
     async def _pragma(self, name: str) -> int:
         rows = list(await self._connection.execute_fetchall(f"PRAGMA {name}"))

@@ -14,8 +14,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-
-import aiosqlite
+from typing import TYPE_CHECKING
 
 from circinus import wire
 from circinus.errors import AlreadyExists
@@ -28,7 +27,7 @@ from circinus.v1 import planner_pb2, types_pb2
 from cloud_planner.core.search_terms import (
     Attempt,
 )
-from cloud_planner.migrations import migrate
+from cloud_planner.migrations import open_migrated
 from cloud_planner.store import profile_rows
 from cloud_planner.store.account_rows import SqliteAccounts
 from cloud_planner.store.drift_rows import SqliteDrift
@@ -44,6 +43,9 @@ from cloud_planner.store.port import (
     TelemetryRecord,
     Windows,
 )
+
+if TYPE_CHECKING:
+    import aiosqlite
 
 
 def _moment(seconds: float) -> datetime:
@@ -64,26 +66,12 @@ class SqliteStore(SqliteAccounts, SqliteDrift, SqliteEvents, SqliteMarks, Sqlite
         Raises:
             Internal: the file is of a newer Circinus.
         """
-        connection = await aiosqlite.connect(path if path is not None else ":memory:", isolation_level=None)
-        try:
-            for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=5000"):
-                await connection.execute(f"PRAGMA {pragma}")
-            store = cls(connection)
-            await store._migrate()
-        except BaseException:
-            # Its thread is no daemon: left open, it would keep the process alive.
-            await connection.close()
-            raise
-        return store
+        return cls(await open_migrated(path, "cloud_planner.store", "the store", busy_timeout_ms=5_000))
 
     async def close(self) -> None:
         """Lets go of the connection."""
         async with self._lock:
             await self._connection.close()
-
-    async def _migrate(self) -> None:
-        async with self._transaction():
-            await migrate(self._connection, "cloud_planner.store", "the store")
 
     @asynccontextmanager
     async def _transaction(self) -> AsyncIterator[None]:
