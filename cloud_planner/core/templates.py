@@ -31,6 +31,7 @@ from cloud_planner.core.sharing import merges
 from cloud_planner.core.steps import UNBOUNDED, Choices, Pick, Skeleton, Space
 from cloud_planner.core.table import Table, answer_times, apart_by, best_of_each
 from cloud_planner.core.tails import Tails, Weights
+from cloud_planner.core.template_memo import TemplateMemo
 from cloud_planner.core.worst import Worsts
 
 #: Candidates that are grown together at most, where what some take is held against the others.
@@ -107,6 +108,9 @@ def admissible(problem: Problem, query: QueryProblem) -> tuple[int, ...]:
     )
 
 
+_KNOWN: TemplateMemo[Enumeration, Template] = TemplateMemo()
+
+
 def template(
     network: Network,
     problem: Problem,
@@ -124,7 +128,14 @@ def template(
         enumeration: By default all candidates that meet the SLO on accuracy, held against the query's SLO.
     """
     wanted = enumeration or Enumeration(candidates=admissible(problem, query), slo=query.slo)
-    return Enumerator(network, problem, query, left, wanted).template()
+    return _KNOWN.get(
+        network,
+        problem,
+        query,
+        left,
+        wanted,
+        lambda: Enumerator(network, problem, query, left, wanted).template(),
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
