@@ -22,6 +22,7 @@ from circinus.model.what_if import (
     SetPrice,
     SetRate,
     SetSlo,
+    SetWeight,
     SloField,
     WhatIf,
 )
@@ -64,7 +65,7 @@ def change_problem(problem: Problem, changes: Sequence[WhatIf], kin: Kin) -> Cha
             case SetPrice():
                 problem, lines = _price(problem, change, kin)
                 said = "; ".join(lines)
-            case SetRate() | SetSlo():
+            case SetRate() | SetWeight() | SetSlo():
                 queries, lines = change_queries(problem.queries, [change])
                 problem, said = replace(problem, queries=queries), "; ".join(lines)
         told.append(said)
@@ -79,26 +80,41 @@ def change_queries(queries: Sequence[Q], changes: Iterable[WhatIf]) -> tuple[tup
     """
     found, told = list(queries), []
     for change in changes:
-        if not isinstance(change, (SetRate, SetSlo)):
+        if not isinstance(change, (SetRate, SetWeight, SetSlo)):
             continue
         known = [query.id for query in found]
         if change.query != ALL and change.query not in known:
             raise InvalidInput(f"there is no query {change.query!r}{_meant(change.query, known)}")
         for number, query in enumerate(found):
             if change.query in (ALL, query.id):
-                found[number], said = _rate(query, change) if isinstance(change, SetRate) else _slo(query, change)
+                found[number], said = _changed(query, change)
                 told.append(said)
     return tuple(found), told
 
 
 def concerns_queries(change: WhatIf) -> bool:
     """Whether a change is one of queries, not of devices."""
-    return isinstance(change, (SetRate, SetSlo))
+    return isinstance(change, (SetRate, SetWeight, SetSlo))
+
+
+def _changed(query: Q, change: SetRate | SetWeight | SetSlo) -> tuple[Q, str]:
+    match change:
+        case SetRate():
+            return _rate(query, change)
+        case SetWeight():
+            return _weight(query, change)
+        case SetSlo():
+            return _slo(query, change)
 
 
 def _rate(query: Q, change: SetRate) -> tuple[Q, str]:
     rate = _figure(f"the rate of {query.id}", change.rate_per_s, query.rate_per_s, above=0.0)
     return replace(query, rate_per_s=rate), f"{query.id}: {query.rate_per_s:g} -> {rate:g} items/s"
+
+
+def _weight(query: Q, change: SetWeight) -> tuple[Q, str]:
+    weight = _figure(f"the weight of {query.id}", change.weight, query.weight, above=0.0)
+    return replace(query, weight=weight), f"{query.id}: weight {query.weight:g} -> {weight:g}"
 
 
 def _slo(query: Q, change: SetSlo) -> tuple[Q, str]:

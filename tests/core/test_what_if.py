@@ -20,6 +20,7 @@ from circinus.model.what_if import (
     SetPrice,
     SetRate,
     SetSlo,
+    SetWeight,
     SloField,
 )
 from cloud_planner.core.audit import audit
@@ -174,6 +175,7 @@ def test_rates_prices_bounds_and_cordons():
         [
             SetRate(query="a", rate_per_s=Figure(value=2.0, factor=True)),
             SetRate(query="*", rate_per_s=Figure(value=0.5, factor=True)),
+            SetWeight(query="c", weight=Figure(value=3.0, factor=True)),
             SetPrice(device="gateway", price_per_h=Figure(value=0.25)),
             SetSlo(query="b", field=SloField.LATENCY_MS, value=None),
             SetSlo(query="b", field=SloField.ACCURACY, value=0.95),
@@ -185,6 +187,7 @@ def test_rates_prices_bounds_and_cordons():
     )
     queries = {each.id: each for each in found.problem.queries}
     assert {name: each.rate_per_s for name, each in queries.items()} == {"a": 10.0, "b": 5.0, "c": 5.0}
+    assert {name: each.weight for name, each in queries.items()} == {"a": 1.0, "b": 1.0, "c": 3.0}
     assert queries["b"].slo == Slo(accuracy_ratio=0.95)
     assert (queries["c"].slo.cost_per_h, queries["c"].slo.percentile_ratio) == (2.0, 0.5)
     machines = {each.id: each for each in found.problem.machines}
@@ -192,7 +195,7 @@ def test_rates_prices_bounds_and_cordons():
     assert [each.id for each in found.problem.machines if each.cordoned] == ["vm"]
     assert found.told[0] == "a: 10 -> 20 items/s"
     assert "b: latency_ms 500 -> none" in found.told
-    assert len(found.told) == 8
+    assert len(found.told) == 9
 
 
 @pytest.mark.parametrize(
@@ -209,6 +212,7 @@ def test_rates_prices_bounds_and_cordons():
         (SetRate(query="a", rate_per_s=Figure(value=0.0)), "the rate of a would be 0, but must be above 0"),
         (SetRate(query="a", rate_per_s=Figure(value=float("nan"))), "would be nan"),
         (SetRate(query="a", rate_per_s=Figure(value=1e300, factor=True)), "at most 1e+12"),
+        (SetWeight(query="a", weight=Figure(value=0.0)), "the weight of a would be 0, but must be above 0"),
         (SetPrice(device="x", price_per_h=Figure(value=1.0)), "no device or class 'x'"),
         (SetPrice(device="vm", price_per_h=Figure(value=-1.0)), "must be at least 0"),
         (SetSlo(query="a", field=SloField.LATENCY_MS, value=0.0), "above 0 ms, or 'none'"),

@@ -26,8 +26,9 @@ from cloud_planner.core.select.greedy import greedy
 from cloud_planner.core.select.milp import Milp, MilpResult, MilpStatus, Solver, Work
 from cloud_planner.core.select.model import Column, Model
 from cloud_planner.core.select.paths import read_flow
-from cloud_planner.core.select.prepared import prepare
+from cloud_planner.core.select.prepared import Ground, Prepared, prepare
 from cloud_planner.core.select.reasons import Known, reason
+from cloud_planner.core.select.relaxed import ROUNDS, always, broken
 from cloud_planner.core.select.stages import StageReport, Stages, Targets, solve_stages
 from cloud_planner.core.select.taken import Taken
 from cloud_planner.core.templates import TemplateLimits
@@ -113,7 +114,74 @@ def select(problem: Problem, solver: Solver, *, limits: SelectLimits | None = No
         limits: On the size of templates and on the solver's work.
     """
     limits = limits or SelectLimits()
-    prepared = prepare(problem, limits.template, limits.held)
+    ground = Ground.of(problem)
+    made = _with_what_matters(ground, solver, limits)
+    prepared, best = made.prepared, made.best
+    problem, columns, model, flows = prepared.problem, prepared.columns, prepared.model, prepared.flows
+    cut = {flow.query for flow in flows if not flow.complete}
+    report = SelectReport(
+        templates=tuple(
+            TemplateReport(
+                query_id=problem.queries[entry.query].id,
+                columns=len(entry.columns),
+                candidates=len(entry.candidates),
+                complete=entry.complete and entry.query not in cut,
+            )
+            for entry in columns
+        ),
+        stages=made.stages.reports,
+        programme_columns=len(model.builder.lower),
+        programme_rows=len(model.builder.rows),
+        complete=prepared.complete,
+        chosen=best.name,
+    )
+    bounds = _Bounds(
+        most=made.targets.most_per_s,
+        complete=prepared.complete,
+        unlisted_per_s=sum(_worth(problem, entry.query) for entry in columns if not entry.complete)
+        if model.patterns_complete and not flows
+        else made.targets.most_per_s,
+    )
+    selection = _selection(prepared.network, problem, best, made.stages, bounds, prepared.tight, limits, columns)
+    return SelectResult(selection=selection, report=report)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Attempt:
+    """One solution; ``found``: what the solver's values say, whether or not all of it fits; None: it gave none."""
+
+    prepared: Prepared
+    targets: Targets
+    stages: Stages
+    best: _Offer
+    found: _Offer | None
+
+    @property
+    def proven(self) -> bool:
+        """Whether all that can be served is, by a solution that the solver saw to its end."""
+        most = self.targets.most_per_s * (1.0 - 1e-9)
+        ended = all(report.status is MilpStatus.OPTIMAL for report in self.stages.reports)
+        return self.found is not None and ended and _goodput(self.prepared.problem, self.best.assignments) >= most
+
+
+def _with_what_matters(ground: Ground, solver: Solver, limits: SelectLimits) -> _Attempt:
+    """The solution with those limits only that it would break, if all are served so; else with all limits."""
+    network, problem, tight = ground.network, ground.problem, ground.tight
+    looked_at = always(network, problem, tight)
+    for _ in range(ROUNDS if looked_at is not None else 0):
+        made = _attempt(prepare(ground, limits.template, limits.held, looked_at), solver, limits)
+        if made.found is None:
+            break
+        more = broken(network, problem, made.found.assignments, tight)
+        if not more and not made.found.total.violations and made.proven:
+            return made
+        if looked_at is None or more <= looked_at:
+            break
+        looked_at |= more
+    return _attempt(prepare(ground, limits.template, limits.held), solver, limits)
+
+
+def _attempt(prepared: Prepared, solver: Solver, limits: SelectLimits) -> _Attempt:
     problem, network, left = prepared.problem, prepared.network, prepared.left
     columns, running = prepared.columns, prepared.running
     model, flows = prepared.model, prepared.flows
@@ -134,49 +202,14 @@ def select(problem: Problem, solver: Solver, *, limits: SelectLimits | None = No
     )
     large = _large(model, flows, limits, targets)
     stages = solve_stages(model, solver, limits.work, targets) if large is None else large.stages
+    found = None
     if stages.values:
         name = "milp" if large is None else "column generation"
         found = _offer(name, network, problem, _read(problem, model, flows, stages.values))
         if not found.total.violations:
             offers.append(found)
     best = _best(problem, offers, running, targets)
-    cut = {flow.query for flow in flows if not flow.complete}
-    complete = prepared.complete
-    report = SelectReport(
-        templates=tuple(
-            TemplateReport(
-                query_id=problem.queries[entry.query].id,
-                columns=len(entry.columns),
-                candidates=len(entry.candidates),
-                complete=entry.complete and entry.query not in cut,
-            )
-            for entry in columns
-        ),
-        stages=stages.reports,
-        programme_columns=len(model.builder.lower),
-        programme_rows=len(model.builder.rows),
-        complete=complete,
-        chosen=best.name,
-    )
-    return SelectResult(
-        selection=_selection(
-            network,
-            problem,
-            best,
-            stages,
-            _Bounds(
-                most=most,
-                complete=complete,
-                unlisted_per_s=sum(_worth(problem, entry.query) for entry in columns if not entry.complete)
-                if model.patterns_complete and not flows
-                else most,
-            ),
-            left,
-            limits,
-            columns,
-        ),
-        report=report,
-    )
+    return _Attempt(prepared=prepared, targets=targets, stages=stages, best=best, found=found)
 
 
 def _offer(name: str, network: Network, problem: Problem, assignments: tuple[Assignment, ...]) -> _Offer:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 
 from cloud_planner.core.network import Network
 from cloud_planner.core.problem import Problem
 from cloud_planner.core.resources import Resource
 from cloud_planner.core.select.assignment import Assignment, bill, from_route
-from cloud_planner.core.select.taken import Taken, sums_decide
+from cloud_planner.core.select.taken import Taken, amounts_taken, sums_decide
 from cloud_planner.core.templates import Enumeration, Prune, TemplateLimits, admissible, template
 
 #: Plans of other placements, cheapest first, that are checked against what is left.
@@ -38,27 +39,31 @@ def runner_up(
     taken = taken or Taken.of(network, problem, assignments)
     free = {resource: max(0.0, there) for resource, there in taken.free(left, chosen.query).items()}
     candidates = (chosen.candidate,) if query.splittable else admissible(problem, query)
-    listed = template(
-        network,
-        problem,
-        query,
-        free,
-        Enumeration(candidates=candidates, slo=query.slo, prune=Prune.PLACEMENTS, limits=_LIMITS),
-    )
+    wanted = Enumeration(candidates=candidates, slo=query.slo, prune=Prune.PLACEMENTS, limits=_LIMITS)
     here = _placement(problem, chosen)
-    ranked = sorted(range(len(listed.routes)), key=lambda index: (listed.routes[index].own_cost_per_h, index))
-    tried = 0
-    for index in ranked:
-        other = from_route(chosen.query, listed.routes[index])
-        there = _placement(problem, other)
-        if there == here:
-            continue
-        tried += 1
-        if tried > _TRIES:
-            break
+
+    def others_of(room: Mapping[Resource, float]) -> Iterator[tuple[Assignment, float]]:
+        """Plans of other placements, cheapest first."""
+        listed = template(network, problem, query, room, wanted).routes
+        for index in sorted(range(len(listed)), key=lambda index: (listed[index].own_cost_per_h, index)):
+            other = from_route(chosen.query, listed[index])
+            if _placement(problem, other) != here:
+                yield other, listed[index].own_cost_per_h
+
+    def fits(other: Assignment) -> bool:
         # With what is free as limits, plans that take too much are not among the routes.
-        if sums_decide(network, problem, other) or not bill(network, problem, [*others, other]).violations:
-            return _difference(here, there), listed.routes[index].own_cost_per_h
+        return sums_decide(network, problem, other) or not bill(network, problem, [*others, other]).violations
+
+    # Mostly there is room for the cheapest, and then it matters little how many plans take less of what.
+    for other, cost_per_h in islice(others_of({}), 1):
+        amounts = amounts_taken(network, problem, other)
+        if all(amounts.get(resource, 0.0) <= there for resource, there in free.items()) and fits(other):
+            return _difference(here, _placement(problem, other)), cost_per_h
+    tried = 0
+    for other, cost_per_h in islice(others_of(free), _TRIES):
+        tried += 1
+        if fits(other):
+            return _difference(here, _placement(problem, other)), cost_per_h
     return (NONE_FITS if tried else NONE_MEETS), None
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass, replace
 
 from circinus.model.query import QueryId
@@ -24,12 +24,14 @@ from cloud_planner.core.templates import TemplateLimits
 class Prepared:
     """A problem with its queries in order, and what is selected from.
 
+    ``left``: how much there is of each resource that could run out, of those that are looked at; ``tight``: of all.
     ``running``: by number of the query, the column of the plan in force. ``held``: queries of which only that is there.
     """
 
     problem: Problem
     network: Network
     left: dict[Resource, float]
+    tight: dict[Resource, float]
     columns: tuple[QueryColumns, ...]
     running: dict[int, Column]
     model: Model
@@ -45,18 +47,40 @@ class Prepared:
         )
 
 
-def prepare(problem: Problem, limits: TemplateLimits, held: frozenset[QueryId] = frozenset()) -> Prepared:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ground:
+    """What does not depend on which limits are looked at: the problem with its queries in order, and its ``tight``."""
+
+    problem: Problem
+    network: Network
+    forms: Forms
+    tight: dict[Resource, float]
+
+    @classmethod
+    def of(cls, problem: Problem) -> Ground:
+        """The ground of a problem with its queries in any order."""
+        problem = cordoned(replace(problem, queries=tuple(sorted(problem.queries, key=lambda query: query.id))))
+        network = Network.of(problem)
+        forms = Forms(network, problem)
+        return cls(problem=problem, network=network, forms=forms, tight=tight_resources(network, problem, forms))
+
+
+def prepare(
+    ground: Ground,
+    limits: TemplateLimits,
+    held: frozenset[QueryId] = frozenset(),
+    looked_at: Set[Resource] | None = None,
+) -> Prepared:
     """A problem's columns and model.
 
     Args:
-        problem: Queries in any order.
+        ground: The problem.
         limits: On the size of templates.
         held: Queries that keep their running plan or have none; no other plans of theirs are looked for.
+        looked_at: The resources that may run out; None: all that could.
     """
-    problem = cordoned(replace(problem, queries=tuple(sorted(problem.queries, key=lambda query: query.id))))
-    network = Network.of(problem)
-    forms = Forms(network, problem)
-    left = tight_resources(network, problem, forms)
+    problem, network, forms = ground.problem, ground.network, ground.forms
+    left = {resource: there for resource, there in ground.tight.items() if looked_at is None or resource in looked_at}
     plans = {plan.query_id: plan for plan in reversed(problem.running)}
     kept = {
         number: column
@@ -81,6 +105,7 @@ def prepare(problem: Problem, limits: TemplateLimits, held: frozenset[QueryId] =
         problem=problem,
         network=network,
         left=left,
+        tight=ground.tight,
         columns=tuple(columns),
         running=running,
         model=model,

@@ -20,7 +20,7 @@ from cloud_planner.core.marginal import Basis, MarginalValue, by_class_and_site,
 from cloud_planner.core.problem import Problem
 from cloud_planner.core.resources import Resource
 from cloud_planner.core.select.large import ModelSpace, space_of
-from cloud_planner.core.select.prepared import prepare
+from cloud_planner.core.select.prepared import Ground, prepare
 from cloud_planner.core.templates import TemplateLimits
 
 #: Prices that are smaller, against the largest, are rounding.
@@ -64,7 +64,7 @@ def resource_prices(problem: Problem, masters: Masters, limits: TemplateLimits |
         masters: Starts linear programmes.
         limits: On the size of templates.
     """
-    prepared = prepare(problem, limits or TemplateLimits())
+    prepared = prepare(Ground.of(problem), limits or TemplateLimits())
     if prepared.flows:
         return ResourcePrices(basis=Basis.GOODPUT, price_per_unit={}, bound=0.0, detail="some queries may be split")
     made = space_of(prepared.model)
