@@ -36,6 +36,8 @@ _STALE_S = 30.0
 _SETTLING_S = 15.0
 #: A window with fewer items says too little of a service time.
 _LEAST_ITEMS = 3
+#: A window that lost a larger part of its items says nothing of accuracy.
+_LOSSY_RATIO = 0.05
 #: Findings that are kept for people.
 MAX_FINDINGS = 200
 #: Messages that wait to be looked at; beyond that they are let go.
@@ -280,7 +282,7 @@ class Watching:
             # Where nothing is labelled, agreement with the reference stands for accuracy.
             labelled = bool(window.scores_ratio)
             scored = len(window.scores_ratio) if labelled else window.shadow_scored
-            if not scored:
+            if not scored or _lossy(window):
                 continue
             place = (query.pipeline_id, query.content, configuration_key(plan.configuration))
             found.append(
@@ -292,6 +294,12 @@ class Watching:
                 )
             )
         return found
+
+
+def _lossy(window: types_pb2.QueryWindow) -> bool:
+    """Whether so much was lost that scores say more of that: a tracker misses what is gone."""
+    lost = sum(window.dropped_by_cause.values()) + sum(window.failed_by_cause.values())
+    return lost > _LOSSY_RATIO * (window.answered + window.late + lost)
 
 
 def _rates(windows: Sequence[types_pb2.QueryWindow], queries: Mapping[QueryId, Query]) -> list[Sample]:

@@ -16,11 +16,17 @@ class Emitting(FakeAgent):
 
     sequence = 0
 
-    async def emit(self, query_id, counts, *, duration_s=1.0):
+    async def emit(self, query_id, counts, *, duration_s=1.0, scores=(), dropped=0):
         for count in counts:
             self.sequence += 1
             window = types_pb2.QueryWindow(
-                query_id=query_id, generation=self.status.generation, duration_s=duration_s, emitted=count
+                query_id=query_id,
+                generation=self.status.generation,
+                duration_s=duration_s,
+                emitted=count,
+                answered=count - dropped,
+                dropped_by_cause={"late": dropped} if dropped else {},
+                scores_ratio=scores,
             )
             window.start.GetCurrentTime()
             await self.send(telemetry=control_pb2.Telemetry(sequence=self.sequence, queries=[window]))
@@ -113,6 +119,27 @@ async def test_what_was_found_outlives_the_planner(tmp_path):
         await parts.loop.attempt()
         assert (await people.status()).generation == kept.generation
         assert len((await people.status()).findings) == 1
+
+
+async def test_scores_count_unless_much_was_lost(tmp_path):
+    async def heard(parts, count):
+        async with asyncio.timeout(10):
+            while parts.watching.heard < count:
+                await parts.watching.looked.wait(parts.watching.heard, 1.0)
+
+    async with (
+        serving(settings(tmp_path), FirstFit()) as (people, parts),
+        Emitting(people.address, device("camera")) as agent,
+    ):
+        await people.add_pipeline()
+        await people.submit(query(rate_per_s=5.0))
+        await people.settled()
+        await agent.emit("q1", [5] * 40, scores=[0.0] * 3, dropped=2)
+        await heard(parts, 40)
+        assert not (await people.status()).findings
+        await agent.emit("q1", [5] * 40, scores=[0.0] * 5)
+        await heard(parts, 80)
+        assert "accuracy" in {one.kind for one in (await people.status()).findings}
 
 
 async def test_constant_load_changes_nothing(tmp_path):
