@@ -1,14 +1,15 @@
-# The same steps as scripts/test, one by one. `scripts/setup planner,cli,examples,plots,dev` makes .venv first.
+# The same steps as scripts/test, one by one. `scripts/setup planner,cli,examples,plots,docs,dev` makes .venv first.
 PATH := $(CURDIR)/.venv/bin:$(PATH)
 SHELL := /bin/sh
 
-.PHONY: check fix protos demo test
+.PHONY: check fix protos reference demo test
 
 check: ## what CI runs
 	ruff format --check .
 	ruff check .
 	mypy
 	scripts/protos --check
+	scripts/docs
 	pytest -n 2 --dist loadfile -m "not alone and not long"
 	pytest -m "alone and not long"
 
@@ -18,6 +19,10 @@ fix: ## format, and mend what can be mended
 
 protos: ## compile protos/ into shared/circinus/v1
 	scripts/protos
+
+reference: ## write what is written from the code: pages of the reference, schemas, alarms
+	for script in cli_docs cli_schema config_docs api_docs python_docs metrics_docs alarms grafana; do \
+	    python scripts/$$script.py || exit 1; done
 
 demo: ## the main job, end to end
 	scripts/demo

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from circinus.bundle import environment_digest
@@ -84,23 +84,8 @@ class Catalog:
             InvalidInput: the spec is wrong, or has too many configurations, or contents are missing.
             AlreadyExists: there is another pipeline with this id, and queries use it.
         """
-        pipeline = parse_pipeline(spec_yaml)
-        if pipeline.configuration_count > MAX_CONFIGURATIONS:
-            raise InvalidInput(
-                f"pipeline {pipeline.id} has {pipeline.configuration_count} configurations, the limit is "
-                f"{MAX_CONFIGURATIONS}: shorten the domains of its knobs"
-            )
-        named = {content.name for content in contents}
-        missing = [content.name for content in pipeline.contents if content.name not in named]
-        if missing or len(named) != len(contents) or len(contents) != len(pipeline.contents):
-            wanted = ", ".join(content.name for content in pipeline.contents)
-            raise InvalidInput(f"contents: pipeline {pipeline.id} needs one sample set each for {wanted}")
-        registered = RegisteredPipeline(
-            pipeline=pipeline,
-            bundle_digest=bundle_digest,
-            environment_digest=environment_digest(pipeline.environment),
-            contents=tuple(sorted(contents, key=lambda content: content.name)),
-        )
+        registered = self.registered(spec_yaml, bundle_digest, contents)
+        pipeline = registered.pipeline
         known = self._pipelines.get(pipeline.id)
         if known == registered:
             return registered
@@ -112,18 +97,50 @@ class Catalog:
             )
         if known is None and len(self._pipelines) >= MAX_PIPELINES:
             raise TooLarge(f"there are {len(self._pipelines)} pipelines, the limit is {MAX_PIPELINES}")
-        await self._store.put_pipeline(
-            PipelineRecord(
-                id=pipeline.id,
-                spec_yaml=spec_yaml,
-                bundle_digest=bundle_digest,
-                environment_digest=registered.environment_digest,
-                contents=registered.contents,
-            )
-        )
+        await self._store.put_pipeline(record_of(registered, spec_yaml))
         self._pipelines[pipeline.id] = registered
         event("pipeline_added", pipeline=pipeline.id, configurations=pipeline.configuration_count)
         return registered
+
+    @staticmethod
+    def registered(spec_yaml: str, bundle_digest: Digest, contents: Sequence[ContentRef]) -> RegisteredPipeline:
+        """A pipeline as it would be registered.
+
+        Raises:
+            InvalidInput: the spec is wrong, or has too many configurations, or contents are missing.
+        """
+        pipeline = parse_pipeline(spec_yaml)
+        if pipeline.configuration_count > MAX_CONFIGURATIONS:
+            raise InvalidInput(
+                f"pipeline {pipeline.id} has {pipeline.configuration_count} configurations, the limit is "
+                f"{MAX_CONFIGURATIONS}: shorten the domains of its knobs"
+            )
+        named = {content.name for content in contents}
+        missing = [content.name for content in pipeline.contents if content.name not in named]
+        if missing or len(named) != len(contents) or len(contents) != len(pipeline.contents):
+            wanted = ", ".join(content.name for content in pipeline.contents)
+            raise InvalidInput(f"contents: pipeline {pipeline.id} needs one sample set each for {wanted}")
+        return RegisteredPipeline(
+            pipeline=pipeline,
+            bundle_digest=bundle_digest,
+            environment_digest=environment_digest(pipeline.environment),
+            contents=tuple(sorted(contents, key=lambda content: content.name)),
+        )
+
+    def adopt(
+        self,
+        pipelines: Iterable[RegisteredPipeline],
+        queries: Iterable[Query],
+        removed_pipelines: Iterable[PipelineId],
+        removed_queries: Iterable[QueryId],
+    ) -> None:
+        """These are there, or gone, from now on; the store has it already. One in another's place keeps its turn."""
+        for query_id in removed_queries:
+            self._queries.pop(query_id, None)
+        for pipeline_id in removed_pipelines:
+            self._pipelines.pop(pipeline_id, None)
+        self._pipelines |= {registered.pipeline.id: registered for registered in pipelines}
+        self._queries |= {query.id: query for query in queries}
 
     async def remove_pipeline(self, pipeline_id: PipelineId) -> None:
         """Forgets a pipeline; its profiles are kept.
@@ -132,7 +149,7 @@ class Catalog:
             NotFound: there is none.
             AlreadyExists: queries use it.
         """
-        self._require_pipeline(pipeline_id)
+        _required(self._pipelines, pipeline_id)
         using = self.queries_of(pipeline_id)
         if using:
             raise AlreadyExists(
@@ -143,23 +160,23 @@ class Catalog:
         del self._pipelines[pipeline_id]
         event("pipeline_removed", pipeline=pipeline_id)
 
-    def _require_pipeline(self, pipeline_id: PipelineId) -> RegisteredPipeline:
-        registered = self._pipelines.get(pipeline_id)
-        if registered is None:
-            raise NotFound(f"there is no pipeline {pipeline_id!r}; there are: {_listed(self._pipelines)}")
-        return registered
-
-    def check_query(self, query: Query, devices: Sequence[DeviceId]) -> None:
-        """Whether all that a query names exists.
+    def check_query(
+        self,
+        query: Query,
+        devices: Collection[DeviceId],
+        pipelines: Mapping[PipelineId, RegisteredPipeline] | None = None,
+    ) -> None:
+        """Whether all that a query names exists. ``pipelines``: those there are, if not the registered ones.
 
         Raises:
             NotFound: its pipeline, content or source device is not known.
             InvalidInput: its id is no id, or its pipeline can't have items of its input.
         """
-        registered = self._require_pipeline(query.pipeline_id)
+        there = self._pipelines if pipelines is None else pipelines
+        registered = _required(there, query.pipeline_id)
         if query.content not in {content.name for content in registered.contents}:
-            there = _listed(content.name for content in registered.contents)
-            raise NotFound(f"pipeline {query.pipeline_id} has no content {query.content!r}; it has: {there}")
+            has = _listed(content.name for content in registered.contents)
+            raise NotFound(f"pipeline {query.pipeline_id} has no content {query.content!r}; it has: {has}")
         if fault := input_fault(query, registered.pipeline):
             raise InvalidInput(fault, (Violation(field="input", message=fault),))
         if query.source_device_id not in devices:
@@ -219,6 +236,24 @@ class Catalog:
         await self._store.remove_query(query_id)
         del self._queries[query_id]
         event("query_removed", query=query_id)
+
+
+def record_of(registered: RegisteredPipeline, spec_yaml: str) -> PipelineRecord:
+    """A pipeline as the store keeps it."""
+    return PipelineRecord(
+        id=registered.pipeline.id,
+        spec_yaml=spec_yaml,
+        bundle_digest=registered.bundle_digest,
+        environment_digest=registered.environment_digest,
+        contents=registered.contents,
+    )
+
+
+def _required(pipelines: Mapping[PipelineId, RegisteredPipeline], pipeline_id: PipelineId) -> RegisteredPipeline:
+    registered = pipelines.get(pipeline_id)
+    if registered is None:
+        raise NotFound(f"there is no pipeline {pipeline_id!r}; there are: {_listed(pipelines)}")
+    return registered
 
 
 def _listed(names: Iterable[str]) -> str:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from circinus.errors import CircinusError, InvalidInput
 from circinus.events import configure
+from cloud_planner.backup import commands as backup_commands
 from cloud_planner.identity.commands import COMMANDS, add_commands, run_command
 from cloud_planner.identity.registrar import CERTIFICATE_LIFE, RENEWAL_GRACE
 from cloud_planner.identity.tokens import span_s
@@ -43,8 +44,19 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--profile-parallelism", type=_count, default=1, help="profile runs at a time (%(default)s)")
     run.add_argument("--unseen-s", type=_seconds, default=60.0, help="planned without a device after (%(default)s)")
     run.add_argument("--solver-s", type=_seconds, default=20.0, help="time limit of the solver (%(default)s)")
+    run.add_argument(
+        "--dashboard-listen", default="", help="HOST:PORT of the dashboard (127.0.0.1, a port from the second next on)"
+    )
+    run.add_argument("--no-dashboard", action="store_true", help="serve no dashboard")
+    run.add_argument(
+        "--metrics-listen", default="", help="HOST:PORT where Prometheus finds the planner's figures (nowhere)"
+    )
+    run.add_argument(
+        "--metrics-queries", type=_number, default=1_000, help="queries with figures of their own (%(default)s)"
+    )
     run.add_argument("--log-level", default="INFO", choices=["DEBUG", "INFO", "WARNING", "ERROR"])
     add_commands(commands)
+    backup_commands.add_commands(commands)
     return parser
 
 
@@ -52,6 +64,13 @@ def _count(text: str) -> int:
     value = int(text)
     if not 1 <= value <= 100_000:
         raise argparse.ArgumentTypeError(f"{value} is not between 1 and 100000")
+    return value
+
+
+def _number(text: str) -> int:
+    value = int(text)
+    if not 0 <= value <= 100_000:
+        raise argparse.ArgumentTypeError(f"{value} is not between 0 and 100000")
     return value
 
 
@@ -77,6 +96,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parsed = _parser().parse_args(arguments)
     if parsed.command in COMMANDS:
         return run_command(parsed)
+    if parsed.command in backup_commands.COMMANDS:
+        return backup_commands.run_command(parsed)
     configure(parsed.log_level, name="cloud-planner")
     try:
         _serve(parsed)
@@ -89,10 +110,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _serve(parsed: argparse.Namespace) -> None:
     from cloud_planner.core.needs import ProfilePolicy
     from cloud_planner.daemon import LIVE_QUICK, LIVE_THOROUGH, Settings, serve
+    from cloud_planner.dashboard.place import Place, beside
 
     policy = LIVE_THOROUGH if parsed.search == "thorough" else LIVE_QUICK
     if parsed.search_worth_s is not None and parsed.search != "thorough":
         policy = replace(policy, worth_s=parsed.search_worth_s)
+    place = Place(listen=parsed.dashboard_listen) if parsed.dashboard_listen else beside(parsed.listen)
     settings = Settings(
         listen=parsed.listen,
         state_dir=parsed.state_dir,
@@ -105,6 +128,9 @@ def _serve(parsed: argparse.Namespace) -> None:
         profile_parallelism=parsed.profile_parallelism,
         unseen_s=parsed.unseen_s,
         solver_s=parsed.solver_s,
+        dashboard=None if parsed.no_dashboard else place,
+        metrics_listen=parsed.metrics_listen,
+        metrics_queries=parsed.metrics_queries,
     )
     asyncio.run(serve(settings))
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import socket
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
@@ -15,7 +16,8 @@ from typing import TYPE_CHECKING
 from circinus import service_manager
 from circinus.clock import Clock, SystemClock
 from circinus.events import event
-from circinus.v1 import control_pb2_grpc, planner_pb2_grpc
+from circinus.model.device import DeviceId
+from circinus.v1 import control_pb2, control_pb2_grpc, planner_pb2_grpc
 from cloud_planner.accounts import Accounts
 from cloud_planner.background import Background
 from cloud_planner.bell import Bell
@@ -28,15 +30,20 @@ from cloud_planner.core.search_terms import (
     THOROUGH,
     SearchPolicy,
 )
+from cloud_planner.dashboard.place import Place, bound, missing
 from cloud_planner.departures import Departures
 from cloud_planner.doors import Doors, DoorSettings, doors
 from cloud_planner.identity.office import ADDRESS_FILE, ENROL_ADDRESS_FILE, IdentityOffice
 from cloud_planner.identity.registrar import CERTIFICATE_LIFE, RENEWAL_GRACE
+from cloud_planner.looking import Looking
 from cloud_planner.marks import Marks
+from cloud_planner.metrics.fleet_totals import FleetTotals
+from cloud_planner.metrics.serving import serving_metrics
 from cloud_planner.orders import unsigned
 from cloud_planner.overview import Overview
 from cloud_planner.planning_loop import LoopTimes, PlanningLoop
 from cloud_planner.profiling import Profiling
+from cloud_planner.recent import Recent
 from cloud_planner.registry import Registry
 from cloud_planner.rollout import Rollout, RolloutTimes
 from cloud_planner.searching import Searching
@@ -44,6 +51,7 @@ from cloud_planner.services.control import ControlService
 from cloud_planner.services.identities import Identities
 from cloud_planner.services.planner import PlannerService
 from cloud_planner.solving import Offloaded, Planning, PlanningProcess, SearchProcess
+from cloud_planner.state_lock import state_lock
 from cloud_planner.store import BlobStore, SqliteStore
 from cloud_planner.surroundings import Surroundings
 from cloud_planner.telemetry import TelemetryWriter
@@ -54,6 +62,11 @@ if TYPE_CHECKING:
     import grpc.aio
 
 _STOP_GRACE_S = 3.0
+#: Where the dashboard is, for whoever looks.
+DASHBOARD_ADDRESS_FILE = "dashboard-address"
+METRICS_ADDRESS_FILE = "metrics-address"
+#: A page of a thousand queries has a megabyte.
+METRICS_QUERIES = 1_000
 #: Each ask takes a way to the device and back: rather a few samples more than an ask more.
 LIVE_QUICK = replace(QUICK, least_batch=4)
 LIVE_THOROUGH = replace(THOROUGH, least_batch=4)
@@ -64,7 +77,8 @@ class Settings:
     """How a planner runs. ``unseen_s``: how long a device that is out of sight keeps its part of the plan.
 
     ``insecure_loopback``: in the clear, on loopback only, and nobody is asked who they are. ``enrol_listen`` empty: the
-    same host, the next port.
+    same host, the next port. ``dashboard`` None: there is none. ``metrics_listen`` empty: Prometheus finds nothing;
+    at most ``metrics_queries`` queries have series of their own.
     """
 
     listen: str
@@ -81,6 +95,9 @@ class Settings:
     search_policy: SearchPolicy = LIVE_QUICK
     loop_times: LoopTimes = field(default_factory=LoopTimes)
     rollout_times: RolloutTimes = field(default_factory=RolloutTimes)
+    dashboard: Place | None = None
+    metrics_listen: str = ""
+    metrics_queries: int = METRICS_QUERIES
 
 
 @asynccontextmanager
@@ -106,13 +123,17 @@ async def running(
         renewal_grace=settings.renewal_grace,
     )
     # First of all: a second planner on the same state must find the port taken before it touches anything.
-    async with doors(how, clock) as opened, _behind(opened, settings, clock, planning, steps) as overview:
-        yield opened.address, overview
+    with state_lock(settings.state_dir):
+        async with doors(how, clock) as opened:
+            with _dashboard_socket(settings) as listening:
+                async with _behind(opened, listening, settings, clock, planning, steps) as overview:
+                    yield opened.address, overview
 
 
 @asynccontextmanager
 async def _behind(
     opened: Doors,
+    listening: socket.socket | None,
     settings: Settings,
     clock: Clock,
     planning: Planning | None,
@@ -128,7 +149,7 @@ async def _behind(
     try:
         # A first query needn't wait for it.
         await stepper.start()
-        overview = await _assemble(settings, clock, store, planner, thorough, stepper, office)
+        overview = await assemble(settings, clock, store, planner, thorough, stepper, office)
         epoch = overview.rollout.epoch
         identities = Identities(overview.registry, clock, office, bind=overview.marks.bind)
         control = ControlService(
@@ -160,12 +181,21 @@ async def _behind(
                 tasks.create_task(overview.chronicle.run(), name="events"),
             ]
             try:
-                await server.start()
-                if opened.enrol_address:
-                    _write_address(settings.state_dir / ENROL_ADDRESS_FILE, opened.enrol_address)
-                # Last: whoever waits for it finds the other, too.
-                _write_address(settings.state_dir / ADDRESS_FILE, opened.address)
-                yield overview
+                # Before there are calls: what the dashboard is made with takes half a second to load.
+                async with (
+                    _dashboard(listening, settings, overview, people, tasks),
+                    serving_metrics(settings.metrics_listen, settings.metrics_queries, overview) as metrics_address,
+                ):
+                    await server.start()
+                    if metrics_address:
+                        _write_address(settings.state_dir / METRICS_ADDRESS_FILE, metrics_address)
+                    else:
+                        (settings.state_dir / METRICS_ADDRESS_FILE).unlink(missing_ok=True)
+                    if opened.enrol_address:
+                        _write_address(settings.state_dir / ENROL_ADDRESS_FILE, opened.enrol_address)
+                    # Last: whoever waits for it finds the others, too.
+                    _write_address(settings.state_dir / ADDRESS_FILE, opened.address)
+                    yield overview
             finally:
                 await _stop_server(server, overview)
                 for part in parts:
@@ -178,7 +208,41 @@ async def _behind(
         await store.close()
 
 
-async def _assemble(
+@contextmanager
+def _dashboard_socket(settings: Settings) -> Iterator[socket.socket | None]:
+    """Where the dashboard listens; None: there is to be none, or its packages are not installed."""
+    # Of a planner before this one.
+    (settings.state_dir / DASHBOARD_ADDRESS_FILE).unlink(missing_ok=True)
+    if settings.dashboard is None:
+        yield None
+    elif lacking := missing():
+        event("dashboard_left_out", missing=",".join(lacking), cure="pip install 'circinus[web]'")
+        yield None
+    else:
+        with bound(settings.dashboard, loopback_only=settings.insecure_loopback) as listening:
+            yield listening
+
+
+@asynccontextmanager
+async def _dashboard(
+    listening: socket.socket | None,
+    settings: Settings,
+    overview: Overview,
+    people: PlannerService,
+    tasks: asyncio.TaskGroup,
+) -> AsyncIterator[None]:
+    """The dashboard, at work, if there is to be one."""
+    if listening is None:
+        yield
+        return
+    from cloud_planner.dashboard.server import serving
+
+    async with serving(listening, overview, people, tasks) as address:
+        _write_address(settings.state_dir / DASHBOARD_ADDRESS_FILE, address)
+        yield
+
+
+async def assemble(
     settings: Settings,
     clock: Clock,
     store: SqliteStore,
@@ -187,6 +251,7 @@ async def _assemble(
     steps: Offloaded[SearchTask, SearchStepResult],
     office: IdentityOffice | None,
 ) -> Overview:
+    """The planner's parts, with all that the store has; none of them runs yet."""
     # Whatever may change a plan may change a search; what was profiled concerns searches alone, until a choice changes.
     searchable, progressed, watched = Bell(), Bell(), Bell()
     replan = Bell(also=searchable)
@@ -255,7 +320,14 @@ async def _assemble(
     )
     for part in (registry, marks, catalog, rollout, searching, accounts, watching, loop):
         await part.load()
-    telemetry = TelemetryWriter(store, clock, rollout.epoch, watching.put)
+    recent, totals = Recent(clock), FleetTotals(catalog)
+
+    def heard(device_id: DeviceId, message: control_pb2.Telemetry) -> None:
+        watching.put(device_id, message)
+        recent.put(device_id, message)
+        totals.put(device_id, message)
+
+    telemetry = TelemetryWriter(store, clock, rollout.epoch, heard)
     return Overview(
         store=store,
         blobs=BlobStore(settings.state_dir / "blobs"),
@@ -283,6 +355,9 @@ async def _assemble(
         background=background,
         trials=Trials(loop, catalog, searching, rollout, clock),
         telemetry=telemetry,
+        looking=Looking(registry, clock),
+        recent=recent,
+        totals=totals,
         clock=clock,
         replan=replan,
         watched=watched,

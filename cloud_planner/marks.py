@@ -78,6 +78,20 @@ class Marks:
         Raises:
             InvalidInput: one of them is no label, or is both set and removed, or there would be too many.
         """
+        await self._put(self.relabelled(device, put, remove, reset=reset))
+        self._tell(device)
+
+    def _tell(self, device: Device) -> None:
+        event("device_labelled", device=device.id, labels=",".join(f"{k}={v}" for k, v in self.labels(device).items()))
+
+    def relabelled(
+        self, device: Device, put: Mapping[str, str], remove: Sequence[str] = (), *, reset: bool = False
+    ) -> Mark:
+        """What would be said of a device with these labels set and removed; nothing is changed.
+
+        Raises:
+            InvalidInput: as of ``label``.
+        """
         mark = self.of(device.id)
         people: dict[str, str | None] = {} if reset else dict(mark.people)
         fault = labels_fault(put) or next((found for key in remove if (found := key_fault(key))), "")
@@ -94,8 +108,12 @@ class Marks:
             fault = f"{len(people)} labels are more than {MAX_LABELS}"
         if fault:
             raise InvalidInput(f"labels: {fault}", (Violation(field="labels", message=fault),))
-        await self._put(dataclasses.replace(mark, people=people))
-        event("device_labelled", device=device.id, labels=",".join(f"{k}={v}" for k, v in self.labels(device).items()))
+        return dataclasses.replace(mark, people=people)
+
+    def take(self, mark: Mark, device: Device) -> None:
+        """This is said of a device now; it is in the store already."""
+        self._marks[mark.device_id] = mark
+        self._tell(device)
 
     async def bind(self, device_id: DeviceId, labels: Mapping[str, str]) -> None:
         """Takes note of the labels that a device's token was bound to, in place of an earlier token's.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from importlib import resources
+from importlib.resources.abc import Traversable
 from pathlib import Path
 
 import aiosqlite
@@ -38,9 +39,18 @@ async def open_migrated(path: Path | None, package: str, what: str, *, busy_time
     return connection
 
 
-async def _migrate(connection: aiosqlite.Connection, package: str, what: str) -> None:
+def newest(package: str) -> int:
+    """How many migrations a package's files have when they are up to date."""
+    return len(_scripts(package))
+
+
+def _scripts(package: str) -> list[Traversable]:
     found = resources.files(package).joinpath("migrations").iterdir()
-    scripts = sorted((entry for entry in found if entry.name.endswith(".sql")), key=lambda entry: entry.name)
+    return sorted((entry for entry in found if entry.name.endswith(".sql")), key=lambda entry: entry.name)
+
+
+async def _migrate(connection: aiosqlite.Connection, package: str, what: str) -> None:
+    scripts = _scripts(package)
     rows = list(await connection.execute_fetchall("PRAGMA user_version"))
     version = int(rows[0][0])
     if version > len(scripts):

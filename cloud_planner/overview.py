@@ -18,9 +18,12 @@ from cloud_planner.catalog import Catalog
 from cloud_planner.chronicle import Chronicle
 from cloud_planner.departures import Departures
 from cloud_planner.identity.office import IdentityOffice
+from cloud_planner.looking import Looking
 from cloud_planner.marks import Marks
+from cloud_planner.metrics.fleet_totals import FleetTotals
 from cloud_planner.planning_loop import PlanningLoop
 from cloud_planner.profiling import Profiling
+from cloud_planner.recent import Recent
 from cloud_planner.registry import Registry
 from cloud_planner.rollout import Rollout
 from cloud_planner.searching import Searching
@@ -50,6 +53,9 @@ class Overview:
     background: Background
     trials: Trials
     telemetry: TelemetryWriter
+    looking: Looking
+    recent: Recent
+    totals: FleetTotals
     clock: Clock
     replan: Bell
     watched: Bell

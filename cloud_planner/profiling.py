@@ -143,6 +143,11 @@ class Profiling:
         """Whether a run goes on or waits for its turn."""
         return bool(self._runs or self._waiting)
 
+    @property
+    def counts(self) -> tuple[int, int]:
+        """How many runs go on, and how many wait for their turn."""
+        return len(self._runs), len(self._waiting)
+
     def tasks(self) -> tuple[planner_pb2.ProfileTask, ...]:
         """The runs in progress, then those that wait for their turn."""
         running = [self._task(run) for run in self._runs.values()]
@@ -287,7 +292,7 @@ class Profiling:
             )
         if profiles:
             key = (run.need.bundle_digest, run.need.content.digest)
-            await self._store.add_profiles(*key, run.need.device_class, profiles)
+            await self._store.add_profiles(*key, run.need.device_class, profiles, at=self._clock.now())
             self._versions[key] = self._versions.get(key, 0) + 1
             self._tables.pop(key, None)
             if any(sample.score_ratio is not None for profile in profiles for sample in profile.samples):

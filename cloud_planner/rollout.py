@@ -96,12 +96,12 @@ class Rollout:
 
     async def load(self) -> None:
         """Takes up the newest generation."""
-        self._epoch = await self._store.epoch()
+        self._epoch, self._floor = await self._store.epoch(), await self._store.generation_floor()
         self._newest = await self._store.newest_generation()
         self._phase_since_s = self._clock.monotonic_s()
         if self._newest is not None and self._newest.phase is not RolloutPhase.SETTLED:
             number = self._newest.generation.number - 1
-            self._before = await self._store.generation(Generation(epoch=self._epoch, number=number))
+            self._before = await self._store.generation(Generation(epoch=self._newest.generation.epoch, number=number))
             self._leaving = devices_of(self._before)
 
     @property
@@ -266,9 +266,9 @@ class Rollout:
             heard = await self._changed.wait(heard, _TICK_S)
 
     async def attempt(self) -> None:
-        """Does what can be done now. Idempotent."""
+        """Does what can be done now. Idempotent. What is of an epoch before a restore is numbered anew, never sent."""
         newest = self._newest
-        if newest is None:
+        if newest is None or newest.generation.epoch != self._epoch:
             return
         generation = newest.generation
         self._note_floor()

@@ -6,7 +6,7 @@ chose to planning. Nothing is lost with the planner: attempts and what was spent
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -147,6 +147,11 @@ class Searching:
         """What is known of a query's search; None: it hasn't begun."""
         search = self._searches.get(query_id)
         return self._state(query_id, search) if search is not None else None
+
+    def begin_anew(self, query_ids: Collection[QueryId]) -> None:
+        """Forgets what was found for these queries: what they ask for is another thing now."""
+        for query_id in query_ids:
+            self._searches.pop(query_id, None)
 
     def verify(self, needs: Sequence[ProfileNeed]) -> None:
         """What plans need measured; it goes before what searches ask for."""
@@ -295,6 +300,9 @@ class Searching:
             )
             search.history = (*search.history, step)[-MAX_STEPS:]
             event("search_step", query=query.id, phase=result.phase, samples=search.spent.samples, elapsed_s=elapsed_s)
+        if self._searches.get(query.id) is not search:
+            # It was begun anew meanwhile: what was found is of another question.
+            return
         message = wire.search_to_message(self._state(query.id, search))
         await self._store.put_search(
             SearchRecord(query_id=query.id, submitted_at=search.submitted_at, attempts=search.attempts, state=message)

@@ -10,18 +10,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
 import os
 import secrets
 from collections.abc import Coroutine
 from dataclasses import replace
-from pathlib import Path
 from random import Random
 from typing import Any
 
 from circinus import service_manager
 from circinus.clock import Clock
-from circinus.errors import AlreadyExists, CircinusError
+from circinus.errors import CircinusError
 from circinus.events import event, warning
 from circinus.model.device import Device
 from circinus.model.directive import Directive, Generation
@@ -41,15 +39,19 @@ from edge_agent.fingerprint.watch import FingerprintWatch
 from edge_agent.health import Health
 from edge_agent.heap import settle
 from edge_agent.identity.box import BoxIdentity
+from edge_agent.insight import Insight
 from edge_agent.isolation.isolation import Isolation
 from edge_agent.last_address import start_where_it_was
 from edge_agent.leaving import forget
 from edge_agent.ledger import Ledger
+from edge_agent.looks import LOOK_KINDS, Looks
 from edge_agent.measuring import Measuring
+from edge_agent.metrics.agent_page import AgentParts
 from edge_agent.outbox import Outbox, device_ran_s
 from edge_agent.preparing import Preparing
 from edge_agent.profiler import Profiler
 from edge_agent.serving_port import Serving, ServingFactory
+from edge_agent.state_lock import hold
 
 _GRACE_S = 5.0
 #: A source waits for its own query's processes anyhow; this is for peers, which may be away for long.
@@ -107,6 +109,16 @@ class Agent:
             credentials=None if identity is None else identity.credentials,
             explain=None if identity is None else identity.explain,
         )
+        parts = AgentParts(
+            config=config,
+            identity=identity,
+            link=self._link,
+            ledger=self._ledger,
+            outbox=self._outbox,
+            health=self._health,
+            guard=guard,
+        )
+        self._insight = Insight(parts, clock=clock, rng=rng)
         self._blobs = Blobs(state_dir, self._link)
         self._environments = Environments(
             state_dir=state_dir, blobs=self._blobs, wheels=config.wheels, build=config.build_environments
@@ -123,6 +135,7 @@ class Agent:
         self._device: Device | None = None
         self._serving: Serving | None = None
         self._profiler: Profiler | None = None
+        self._looks: Looks | None = None
         self._orders: asyncio.Queue[control_pb2.ConnectResponse] = asyncio.Queue(_MAX_ORDERS)
         self._preparing = Preparing(self._environments, tell=self._link.tell, fingerprint=self._fingerprint)
         self._isolation = Isolation(config.isolation, state_dir=config.state_dir, feeds=config.access.folders)
@@ -144,7 +157,7 @@ class Agent:
         state_dir = self._config.state_dir
         with contextlib.suppress(OSError):  # what can't be made is named by whoever needs it
             state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        lock = _lock(state_dir / "lock")
+        lock = hold(state_dir / "lock")
         self._ending = stop
         try:
             self._blobs.prepare()
@@ -185,27 +198,33 @@ class Agent:
             deliver=self._link.deliver,
             tell=self._link.tell,
             isolation=self._isolation,
+            printed=serving.printed,
         )
+        self._looks = Looks(serving, config.policy, self._blobs, clock=self._clock, tell=self._link.tell)
         measuring = Measuring(
             serving,
             outbox=self._outbox,
             clock=self._clock,
             heard=lambda: self._link.connected,
             put=self._link.wake,
+            add_up=self._insight.add_up,
         )
+        self._insight.begin(serving, device.device_class)
         try:
             listens_on = await start_where_it_was(serving, config.data_listen, config.state_dir)
             data_address = config.data_advertise or listens_on
             self._device = replace(device, data_address=data_address)
             event("agent_started", device=config.device_id, device_class=device.device_class, data_address=data_address)
-            await self._run_tasks(stop, serving, profiler, measuring)
+            await self._run_tasks(stop, serving, profiler, measuring, self._looks)
         finally:
             await serving.stop(_GRACE_S)
             # The last windows, written down for the next start.
             await measuring.cut()
             leave_scratch(config.state_dir / "profile", profile_dir)
 
-    async def _run_tasks(self, stop: asyncio.Event, serving: Serving, profiler: Profiler, measuring: Measuring) -> None:
+    async def _run_tasks(
+        self, stop: asyncio.Event, serving: Serving, profiler: Profiler, measuring: Measuring, looks: Looks
+    ) -> None:
         work: tuple[Coroutine[Any, Any, None], ...] = (
             self._obey(serving),
             self._link.run(),
@@ -215,6 +234,8 @@ class Agent:
             self._health.run(),
             settle(self._clock),
             profiler.run(),
+            self._insight.run(),
+            looks.run(self._config.state_dir),
             self._watch.run(serving.streams),
             service_manager.feed_watchdog(self._clock),
             *(() if self._identity is None else (self._identity.run(),)),
@@ -259,6 +280,8 @@ class Agent:
                 self._link.deliver(control_pb2.ConnectRequest(profile_report=report))
         elif kind == "cancel_profile" and self._profiler is not None:
             self._profiler.cancel(message.cancel_profile.id)
+        elif kind in LOOK_KINDS and self._looks is not None:
+            self._looks.take(message)
         elif kind == "goodbye":
             event("goodbye", device=self._config.device_id, why=message.goodbye.why[:1_000])
             self._left = True
@@ -421,20 +444,3 @@ class Agent:
         return control_pb2.Hello(
             fingerprint=self._fingerprint(), generation_status=self._generation_status(), process_id=self._process_id
         )
-
-
-def _lock(path: Path) -> int:
-    """Holds a state folder for this process alone; the kernel lets go of it however the process ends."""
-    try:
-        descriptor = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
-    except OSError:
-        # On a read-only or full disk, the one that is there does.
-        descriptor = os.open(path if path.exists() else path.parent, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(descriptor)
-        raise AlreadyExists(
-            f"another agent runs on {path.parent}: stop it, or give this one its own state_dir"
-        ) from None
-    return descriptor

@@ -15,10 +15,11 @@ from circinus.errors import InvalidInput, Violation
 from circinus.model.device import Accelerator, DeviceClass, DeviceId, Link, SiteId, Tier
 from circinus.model.label import labels_fault
 from circinus.model.pipeline import PipelineId
-from circinus.model.policy import ALLOW_ALL, Policy
+from circinus.model.policy import ALLOW_ALL, Policy, Tap
 from edge_agent.feeds.access import NOTHING, Access
 from edge_agent.fingerprint.settings import FingerprintSettings
 from edge_agent.isolation.config import REFUSED_VARIABLES, USUAL, VARIABLE, IsolationConfig, SandboxKind
+from edge_agent.tracing.settings import NO_TRACES, TracesConfig, endpoint_fault
 
 _ID = re.compile(r"[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?")
 _ADDRESS = re.compile(r"[^\s:]+:\d{1,5}|\[[0-9a-f:]+\]:\d{1,5}")
@@ -44,6 +45,7 @@ class AgentConfig:
     subscribers dial; empty: nowhere. ``access`` is what queries may open; by default nothing.
     ``insecure_loopback``: no identity, all connections in the clear and on this machine. ``enrol`` is where the planner
     gives and renews certificates. ``policy`` is what the owner of the box allows. ``labels`` are the box's own ones.
+    ``metrics_listen`` is where Prometheus finds the agent's figures; empty: nowhere. ``traces``: of items.
     """
 
     device_id: DeviceId
@@ -70,6 +72,8 @@ class AgentConfig:
     policy: Policy = ALLOW_ALL
     labels: Mapping[str, str] = field(default_factory=dict, hash=False)
     fingerprint: FingerprintSettings = field(default_factory=FingerprintSettings)
+    metrics_listen: str = ""
+    traces: TracesConfig = NO_TRACES
 
     @property
     def identity_dir(self) -> Path:
@@ -246,6 +250,8 @@ def _config(top: _Table, folder: Path) -> AgentConfig | None:
     # Devices that are emulated beside others on one machine all have its speed.
     alone = not insecure_loopback and speed_ratio == 1.0 and not accelerators
     fingerprint = _fingerprint(top.table("fingerprint"), unsaid, calibrate=alone)
+    metrics_listen = _address(top, "metrics_listen", "", empty=True)
+    traces = _traces(top.table("traces"), folder)
     top.end()
     if top.violations:
         return None
@@ -274,7 +280,22 @@ def _config(top: _Table, folder: Path) -> AgentConfig | None:
         policy=policy,
         labels=labels,
         fingerprint=fingerprint,
+        metrics_listen=metrics_listen,
+        traces=traces,
     )
+
+
+def _traces(table: _Table, folder: Path) -> TracesConfig:
+    endpoint, ca_file = table.text("endpoint"), table.text("ca_file")
+    if fault := endpoint_fault(endpoint):
+        table.wrong("endpoint", fault)
+    traces = TracesConfig(
+        endpoint=endpoint,
+        ratio=table.number("ratio", 0.0, low=0.0, high=1.0),
+        ca_file=folder / ca_file if ca_file else None,
+    )
+    table.end()
+    return traces
 
 
 def _next_port(planner: str) -> str:
@@ -303,11 +324,17 @@ def _isolation(table: _Table) -> IsolationConfig:
 
 
 def _policy(table: _Table) -> Policy:
+    tap = table.text("tap", Tap.SHAPES)
+    if tap not in set(Tap):
+        table.wrong("tap", f"is {tap!r}; it must be one of {', '.join(Tap)}")
+        tap = Tap.SHAPES
     policy = Policy(
         allowed_pipelines=_pipelines(table, "allowed_pipelines"),
         max_cores=table.number("max_cores", 0.0, low=0.0, high=4096.0),
         max_memory_bytes=table.integer("max_memory_bytes", 0, low=0, high=2**50),
         data_stays=_pipelines(table, "data_stays"),
+        tap=Tap(tap),
+        logs=table.flag("logs", True),
     )
     table.end()
     return policy

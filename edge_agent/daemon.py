@@ -20,6 +20,7 @@ from edge_agent.config import AgentConfig, load_config
 _EXIT_ERROR = 1
 _EXIT_USAGE = 2
 _EXIT_UNREACHABLE = 4
+_EXIT_NOT_ALLOWED = 5
 _EXIT_TIMED_OUT = 6
 
 
@@ -36,6 +37,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _join(config, options.token_file, options.enrol)
         if options.command == "leave":
             return _leave(config, options.timeout)
+        if options.command == "logs":
+            return _logs(config, options)
         configure(options.log_level, name=config.device_id)
         asyncio.run(_run(config))
     except InvalidInput as error:
@@ -56,6 +59,7 @@ def _parser() -> argparse.ArgumentParser:
         ("fingerprint", "print what this device is, as JSON"),
         ("join", "get this box's identity from the planner, for a token"),
         ("leave", "have the planner drain this box and forget it; its agent, which runs, ends then"),
+        ("logs", "print what operators and the agent on this box print; its agent must be running"),
         ("check", "find what would keep the agent from working here, with its cure"),
     ):
         command = commands.add_parser(name, help=text, description=text)
@@ -78,9 +82,44 @@ def _parser() -> argparse.ArgumentParser:
             )
         if name == "leave":
             command.add_argument("--timeout", type=float, default=600.0, metavar="S", help="longest wait (%(default)s)")
+        if name == "logs":
+            _add_log_flags(command)
         if name == "check":
             command.add_argument("-o", "--output", default="table", choices=("table", "json"), help="how it is printed")
     return parser
+
+
+def _add_log_flags(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--query", default="", metavar="ID", help="of this query's processes only")
+    command.add_argument("--operator", default="", metavar="ID", help="of this operator's processes only")
+    command.add_argument("--since", type=float, default=0.0, metavar="S", help="no older lines than that")
+    command.add_argument("--tail", type=int, default=0, metavar="N", help="the newest so many (default: all)")
+    command.add_argument("-f", "--follow", action="store_true", help="go on with those that come")
+    command.add_argument(
+        "-o", "--output", default="table", choices=("table", "json"), help="lines for people, or one JSON object a line"
+    )
+
+
+def _logs(config: AgentConfig, options: argparse.Namespace) -> int:
+    from circinus.v1 import control_pb2
+    from edge_agent.show_logs import show_logs
+
+    wanted = control_pb2.LogsWanted(
+        query_id=options.query,
+        operator_id=options.operator,
+        since_s=max(0.0, options.since),
+        tail=max(0, options.tail),
+        follow=options.follow,
+        agent=not options.query and not options.operator,
+    )
+    try:
+        asyncio.run(show_logs(config.state_dir, wanted, as_json=options.output == "json"))
+    except (KeyboardInterrupt, BrokenPipeError):
+        return 0
+    except (NotAllowed, Unreachable) as error:
+        print(f"edge-agent: {error}", file=sys.stderr)
+        return _EXIT_UNREACHABLE if isinstance(error, Unreachable) else _EXIT_NOT_ALLOWED
+    return 0
 
 
 def _check(config: AgentConfig, output: str) -> int:
@@ -162,6 +201,7 @@ def _fingerprint(config: AgentConfig) -> int:
 
 async def _run(config: AgentConfig) -> None:
     from circinus.channel import check_address, check_loopback
+    from circinus.metrics_server import check_listen
     from edge_agent.agent import Agent
     from edge_agent.heap import share_heaps
     from edge_agent.identity.box import open_identity
@@ -170,6 +210,8 @@ async def _run(config: AgentConfig) -> None:
     share_heaps()
     # A planner's address that can never be dialled is said now, not at every try.
     (check_loopback if config.insecure_loopback else check_address)(config.planner)
+    if config.metrics_listen:
+        check_listen(config.metrics_listen, secured=not config.insecure_loopback)
     clock, rng = SystemClock(), Random()
     identity = open_identity(config, clock=clock, rng=rng)
     stop = asyncio.Event()

@@ -170,7 +170,11 @@ def agent(runs: bool) -> Iterator[Diagnosis]:
 
 def ports(config: AgentConfig, *, runs: bool) -> Iterator[Diagnosis]:
     """The ports that the agent listens on. While one runs here, it has them."""
-    for key, address in (("data_listen", config.data_listen), ("ingress", config.ingress)):
+    for key, address in (
+        ("data_listen", config.data_listen),
+        ("ingress", config.ingress),
+        ("metrics_listen", config.metrics_listen),
+    ):
         host, _, port = address.rpartition(":")
         if not address or runs or int(port) == 0:
             continue

@@ -6,7 +6,7 @@ they become longer with time, and a month of them fits into the outbox: sums and
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from circinus.clock import Clock
@@ -17,6 +17,7 @@ from edge_agent.outbox import Outbox
 WINDOW_S = 1.0
 #: From so many seconds without a planner on, windows of so many.
 LONGER_S = ((86_400.0, 60.0), (600.0, 10.0))
+AddUp = Callable[[Sequence[types_pb2.QueryWindow], Sequence[types_pb2.OperatorWindow]], None]
 
 
 class Counted(Protocol):
@@ -33,8 +34,17 @@ class Measuring:
     """The windows of one device. ``heard``: whether the planner hears; ``put``: something new waits for it."""
 
     def __init__(
-        self, counted: Counted, *, outbox: Outbox, clock: Clock, heard: Callable[[], bool], put: Callable[[], None]
+        self,
+        counted: Counted,
+        *,
+        outbox: Outbox,
+        clock: Clock,
+        heard: Callable[[], bool],
+        put: Callable[[], None],
+        add_up: AddUp | None = None,
     ) -> None:
+        """``add_up`` gets every window, too."""
+        self._add_up = add_up
         self._counted = counted
         self._outbox = outbox
         self._clock = clock
@@ -55,6 +65,8 @@ class Measuring:
         self._cut_s = self._clock.monotonic_s()
         queries, operators = self._counted.take_windows()
         episodes = self._counted.take_episodes()
+        if self._add_up is not None:
+            self._add_up(queries, operators)
         if queries or operators or episodes:
             await self._outbox.put(queries, operators, episodes)
             self._put()

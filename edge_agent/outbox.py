@@ -83,6 +83,11 @@ class Outbox:
         return self._queue.dropped
 
     @property
+    def waiting(self) -> tuple[int, int]:
+        """Messages that wait for the planner, and their bytes."""
+        return self._queue.waiting
+
+    @property
     def opened(self) -> int:
         """How often a file was opened; with each one messages with lower numbers may have come."""
         return self._queue.opened

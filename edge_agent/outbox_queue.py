@@ -95,6 +95,11 @@ class OutboxQueue:
         return self._serving or bool(self._memory or self._done or self.trouble)
 
     @property
+    def waiting(self) -> tuple[int, int]:
+        """Rows that wait, and their bytes."""
+        return sum(count for count, _ in self._held.values()), sum(size for _, size in self._held.values())
+
+    @property
     def owes_gaps(self) -> bool:
         """Whether gaps wait to be made a message of."""
         return bool(self._gaps)

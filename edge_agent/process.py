@@ -15,6 +15,7 @@ from circinus.v1 import worker_pb2
 from edge_agent.framing import header_of, receive_frame
 from edge_agent.isolation.enclosed import Enclosed
 from edge_agent.memory_files import FileSocket, close_files
+from edge_agent.printed import Voice
 
 _LAST_WORDS_BYTES = 4096
 #: How long a killed process may take to be gone (the kernel may be writing for it).
@@ -33,9 +34,10 @@ class ProcessHung(TimedOut):
 
 
 class LastWords:
-    """The end of what a process printed. Reads its pipe so that it never blocks on printing."""
+    """The end of what a process printed. Reads its pipe so that it never blocks on printing; ``voice`` gets it all."""
 
-    def __init__(self) -> None:
+    def __init__(self, voice: Voice | None = None) -> None:
+        self.voice = voice
         self._read_fd, self.write_fd = os.pipe2(os.O_CLOEXEC)
         os.set_blocking(self._read_fd, False)
         self._tail = b""
@@ -54,14 +56,16 @@ class LastWords:
             os.close(self.write_fd)
             self.write_fd = -1
 
-    def close(self) -> None:
-        """Lets go of the pipe."""
+    def close(self, said: str = "") -> None:
+        """Lets go of the pipe; ``said``: how the process ended."""
         self.close_write()
         if self._open:
             self._read()
             self._open = False
             asyncio.get_running_loop().remove_reader(self._read_fd)
             os.close(self._read_fd)
+            if self.voice is not None:
+                self.voice.end(said)
 
     def _read(self) -> None:
         try:
@@ -70,6 +74,8 @@ class LastWords:
             return
         if not data:
             asyncio.get_running_loop().remove_reader(self._read_fd)
+        elif self.voice is not None:
+            self.voice.take(data)
         self._tail = (self._tail + data)[-_LAST_WORDS_BYTES:]
 
 
@@ -183,8 +189,14 @@ class ServingProcess:
                     self._writer.close()
                 if self._files is not None:
                     self._files.close()
-                self._last_words.close()
+                self._last_words.close(self._how_it_ended())
                 self.enclosed.release()
+
+    def _how_it_ended(self) -> str:
+        """For who reads what it printed."""
+        code = self._process.returncode or 0
+        how = f"ended by signal {-code}" if code < 0 else f"ended with {code}"
+        return f"(process {self.pid} {self.cause or how})"
 
     async def _until_reaped(self) -> None:
         """A killed process ends at once, so this short wait is seen through even by a caller that is cancelled."""

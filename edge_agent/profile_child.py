@@ -15,6 +15,7 @@ from edge_agent.framing import header_of, receive_frame
 from edge_agent.isolation.enclosed import Enclosed
 from edge_agent.isolation.isolation import Isolation, Traits
 from edge_agent.isolation.variables import variables
+from edge_agent.printed import Voice
 from edge_agent.profile_config import ProfileConfig
 from edge_agent.profile_watch import noted
 
@@ -26,13 +27,20 @@ _CLOSE_S = 1.0
 class ProfileChild:
     """One profile process, for one request after the other. Whoever starts it ends it."""
 
-    def __init__(self, process: Process, enclosed: Enclosed, config: ProfileConfig, silence_s: float) -> None:
+    def __init__(
+        self,
+        process: Process,
+        enclosed: Enclosed,
+        config: ProfileConfig,
+        silence_s: float,
+        voice: Voice | None = None,
+    ) -> None:
         if process.stdin is None or process.stdout is None or process.stderr is None:
             raise Internal("the profile process was started without pipes")
         self._process = process
         self._enclosed = enclosed
         self._stdin, self._stdout = process.stdin, process.stdout
-        self._words = asyncio.create_task(_last_words(process.stderr))
+        self._words = asyncio.create_task(_last_words(process.stderr, voice))
         self._config = config
         self._silence_s = silence_s
         self._sound = True
@@ -49,8 +57,11 @@ class ProfileChild:
         config: ProfileConfig,
         isolation: Isolation,
         traits: Traits,
+        voice: Voice | None = None,
     ) -> ProfileChild:
         """A process that works in ``folder``; ``silence_s``: how long it may say nothing while it is at a request.
+
+        ``voice`` gets what it prints.
 
         Raises:
             NotRunnable: it can't be started.
@@ -70,9 +81,15 @@ class ProfileChild:
                 stderr=asyncio.subprocess.PIPE,
                 reads=(config.samples,),
             )
-        except OSError as error:
+        except BaseException as error:
+            if voice is not None:
+                voice.end()
+            if not isinstance(error, OSError):
+                raise
             raise NotRunnable(f"the profile process can't be started with {python}: {error}") from error
-        return cls(process, enclosed, config, silence_s)
+        if voice is not None:
+            voice.pid = process.pid
+        return cls(process, enclosed, config, silence_s, voice)
 
     @property
     def usable(self) -> bool:
@@ -158,10 +175,16 @@ class ProfileChild:
             raise TooLarge(f"the profile process sent {error}") from error
 
 
-async def _last_words(stream: asyncio.StreamReader) -> str:
+async def _last_words(stream: asyncio.StreamReader, voice: Voice | None) -> str:
     tail = b""
-    while chunk := await stream.read(8192):
-        tail = (tail + chunk)[-_LAST_WORDS_BYTES:]
+    try:
+        while chunk := await stream.read(8192):
+            tail = (tail + chunk)[-_LAST_WORDS_BYTES:]
+            if voice is not None:
+                voice.take(chunk)
+    finally:
+        if voice is not None:
+            voice.end()
     lines = [line.strip() for line in tail.decode(errors="replace").splitlines() if line.strip()]
     return "; ".join(lines[-3:])[-500:]
 

@@ -22,6 +22,7 @@ from circinus.events import event
 from circinus.model.device import Digest
 from edge_agent.isolation.declared import needs_network
 from edge_agent.isolation.isolation import OOM_PROFILE, Isolation, Traits
+from edge_agent.printed import Printed, Printer
 from edge_agent.profile_child import ProfileChild
 from edge_agent.profile_config import ProfileConfig
 from edge_agent.profile_inputs import ProfiledPipeline, read_pipeline
@@ -69,8 +70,10 @@ class Pool:
         pipeline: ProfiledPipeline,
         config: ProfileConfig,
         isolation: Isolation,
+        printed: Printed | None = None,
     ) -> None:
         self._isolation = isolation
+        self._printed = printed
         self._traits = profile_traits(config)
         self.key = key
         self.pipeline_id = pipeline_id
@@ -114,8 +117,12 @@ class Pool:
                 config=config,
                 isolation=self._isolation,
                 traits=self._traits,
+                voice=None if self._printed is None else self._printed.voice(self._printer(name)),
             )
         return child
+
+    def _printer(self, name: str) -> Printer:
+        return Printer(key=f"profile {self._folder.name} {name}", query_id=self.pipeline_id, operator_id="profile")
 
     def call_off(self, request_id: str) -> None:
         """Has all processes end a request at the next sample."""
@@ -155,7 +162,9 @@ class WarmPools:
         clock: Clock,
         available_bytes: Callable[[], int],
         isolation: Isolation,
+        printed: Printed | None,
     ) -> None:
+        self._printed = printed
         self._isolation = isolation
         self._run_dir = run_dir
         self._speed_ratio = speed_ratio
@@ -259,6 +268,7 @@ class WarmPools:
             pipeline=pipeline,
             config=config,
             isolation=self._isolation,
+            printed=self._printed,
         )
 
 

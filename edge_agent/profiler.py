@@ -22,6 +22,7 @@ from circinus.v1 import control_pb2, types_pb2
 from circinus.wire import check, configuration_from_message
 from edge_agent.blobs import Blobs
 from edge_agent.isolation.isolation import Isolation
+from edge_agent.printed import Printed
 from edge_agent.profile_reports import Progress, Reports
 from edge_agent.profile_warm import Pool, WarmKey, WarmLimits, WarmPools, available_memory_bytes
 from edge_agent.profile_work import CANCELLED
@@ -53,6 +54,7 @@ class Profiler:
         clock: Clock | None = None,
         available_bytes: Callable[[], int] = available_memory_bytes,
         isolation: Isolation | None = None,
+        printed: Printed | None = None,
     ) -> None:
         self._isolation = isolation or Isolation()
         self._blobs = blobs
@@ -62,6 +64,7 @@ class Profiler:
         self._tell = tell
         self._limits = limits or WarmLimits()
         self._warm = WarmPools(
+            printed=printed,
             run_dir=run_dir,
             speed_ratio=speed_ratio,
             providers=providers,

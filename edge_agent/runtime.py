@@ -18,10 +18,12 @@ from dataclasses import replace
 from itertools import count
 from pathlib import Path
 
+from circinus.clock import Clock, SystemClock
 from circinus.errors import CircinusError, NotRunnable
 from circinus.knobs import set_knobs
 from circinus.model.device import Accelerator, Digest
 from circinus.model.directive import ReplicaSet, SourceSpec
+from circinus.model.pipeline import SOURCE
 from circinus.model.query import is_fed, scheme_of
 from circinus.v1 import worker_pb2
 from circinus.wire.feed import feed_to_message
@@ -33,6 +35,7 @@ from edge_agent.isolation.declared import needs_network
 from edge_agent.isolation.enclosed import family
 from edge_agent.isolation.isolation import OOM_SHADOW, OOM_SOURCE, Isolation, Traits
 from edge_agent.memory_files import file_sockets
+from edge_agent.printed import Printed, Printer
 from edge_agent.process import LastWords, ProcessDied, ServingProcess
 
 #: Longest time from start to ready: models are loaded in it.
@@ -44,6 +47,8 @@ _READ_BUFFER_BYTES = 4 * 1024 * 1024
 #: honest thread.
 _QUOTA_SLACK_CORES = 0.5
 _CPU_PROVIDER = "CPUExecutionProvider"
+#: What the process is called that scores a share of a source's items.
+_SHADOW = "shadow"
 #: As source and shadow make themselves; see there.
 _SOURCE_NICE, _SHADOW_NICE = 5, 19
 #: The kernel's struct ucred: process, user and group at the other end of a socket.
@@ -65,7 +70,10 @@ class Runtime:
         access: Access = NOTHING,
         isolation: Isolation | None = None,
         accelerators: tuple[Accelerator, ...] = (),
+        clock: Clock | None = None,
     ) -> None:
+        #: What its processes print, for a while.
+        self.printed = Printed(clock or SystemClock())
         #: What the payloads between this device's processes may have of shared memory.
         self.memory = memory or SharedMemory()
         self._access = access
@@ -96,8 +104,8 @@ class Runtime:
             self._socket_dir = None
             self._isolation.close()
 
-    async def start_replica(self, spec: ReplicaSet) -> ServingProcess:
-        """Starts one replica and waits until it can serve.
+    async def start_replica(self, spec: ReplicaSet, replica: int = 0) -> ServingProcess:
+        """Starts one replica, which of them, and waits until it can serve.
 
         Raises:
             CircinusError: it can't be started; the message has its last words.
@@ -121,8 +129,15 @@ class Runtime:
         reserved = self.accelerators.reserve(spec.accelerator_slots, spec.accelerator_memory_bytes)
         traits = replace(traits, set_variables=reserved.variables)
         try:
+            printer = Printer(
+                key=spec.key,
+                query_id=spec.query_id,
+                operator_id=spec.operator_id,
+                replica=replica,
+                uses=frozenset(uses_of(spec)),
+            )
             process = await self._start(
-                "edge_agent.worker", config, traits, spec.bundle_digest, spec.environment_digest
+                "edge_agent.worker", config, traits, spec.bundle_digest, spec.environment_digest, printer
             )
         except BaseException:
             self.accelerators.release(reserved)
@@ -161,7 +176,8 @@ class Runtime:
                 reads=self._access.folders,
                 reads_all=True,
             )
-        return await self._start(module, config, traits, spec.bundle_digest, spec.environment_digest)
+        printer = Printer(key=spec.key, query_id=spec.query_id, operator_id=SOURCE)
+        return await self._start(module, config, traits, spec.bundle_digest, spec.environment_digest, printer)
 
     async def start_shadow(self, spec: SourceSpec) -> ServingProcess:
         """Starts what runs a source's items through its reference configuration.
@@ -178,7 +194,8 @@ class Runtime:
             nice=_SHADOW_NICE,
         )
         module = "edge_agent.shadow_process"
-        return await self._start(module, config, traits, spec.bundle_digest, spec.environment_digest)
+        printer = Printer(key=f"{_SHADOW} {spec.key}", query_id=spec.query_id, operator_id=_SHADOW)
+        return await self._start(module, config, traits, spec.bundle_digest, spec.environment_digest, printer)
 
     def equip(self, accelerators: tuple[Accelerator, ...]) -> None:
         """The accelerators from now on; what runs keeps what it has."""
@@ -201,6 +218,7 @@ class Runtime:
         traits: Traits,
         bundle_digest: Digest,
         environment_digest: Digest,
+        printer: Printer,
     ) -> ServingProcess:
         if self._socket_dir is None:
             raise NotRunnable("the runtime is not open")
@@ -232,7 +250,7 @@ class Runtime:
             )
             try:
                 await server.start_serving()
-                process = await self._spawn(python, module, config_path, config, traits, bundle)
+                process = await self._spawn(python, module, config_path, config, traits, bundle, printer)
                 started = True  # from here on the folder goes with the process
                 return await _until_ready(process, connected)
             finally:
@@ -254,8 +272,9 @@ class Runtime:
         config: worker_pb2.WorkerConfig,
         traits: Traits,
         bundle: Path,
+        printer: Printer,
     ) -> ServingProcess:
-        last_words = LastWords()
+        last_words = LastWords(self.printed.voice(printer))
         files, inherited = file_sockets()
         config.files_fd = inherited.fileno()
         try:
@@ -279,7 +298,14 @@ class Runtime:
         finally:
             inherited.close()
         last_words.close_write()
+        if last_words.voice is not None:
+            last_words.voice.pid = process.pid
         return ServingProcess(process, last_words, enclosed, files)
+
+
+def uses_of(spec: ReplicaSet) -> list[tuple[str, str]]:
+    """All operators of all queries that processes serve, by their ids."""
+    return [(use.query_id, use.operator_id) for use in spec.served]
 
 
 def memory_limit_bytes(spec: ReplicaSet) -> int:

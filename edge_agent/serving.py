@@ -23,11 +23,10 @@ from circinus.v1 import control_pb2, types_pb2
 from edge_agent.dataplane.book import Emission, Ended
 from edge_agent.dataplane.chunks import MAX_CHUNK_BYTES
 from edge_agent.dataplane.exchange import Exchange
-from edge_agent.dataplane.item import Cause, Input, Outcome, Payload, Work
-from edge_agent.dataplane.peers import PeerLink
+from edge_agent.dataplane.item import Input, Outcome, Payload, Work
+from edge_agent.dataplane.peer_links import PeerLinks
 from edge_agent.dataplane.plane import DataPlane
 from edge_agent.dataplane.pulse import SILENCE_S
-from edge_agent.dataplane.shaping import shaper_for
 from edge_agent.dataplane.sources import Emitter
 from edge_agent.feeds.access import NOTHING, Access
 from edge_agent.heap import keep_freed_memory
@@ -36,16 +35,16 @@ from edge_agent.ingress.front import Front
 from edge_agent.isolation.isolation import Isolation
 from edge_agent.reconcile import superseded
 from edge_agent.runtime import Runtime
+from edge_agent.serving_figures import ServingFigures, figures_of
 from edge_agent.serving_status import Phase, ServingStatus
 from edge_agent.shadow import Shadow
 from edge_agent.stand_by import Patience
 from edge_agent.stand_by_control import StandByControl
 from edge_agent.tasks import TaskSet
 from edge_agent.telemetry import Windows
+from edge_agent.tracing.tracer import Tracer
 from edge_agent.units import TICK_S, Units
 
-#: Peers that one device talks to at most.
-_MAX_PEERS = 256
 #: A peer is out of reach after so much silence where a stand-by can serve instead: well within the two seconds in which
 #: local answers are promised, and several signs of life long.
 _SHORT_SILENCE_S = 1.0
@@ -56,9 +55,8 @@ class Serving:
 
     ``python_for`` gives the interpreter of an environment (raises NotRunnable), ``bundle_path`` the folder of a
     bundle (raises NotFound). ``on_change`` is called whenever ``status()`` has changed; it must not wait.
-    ``offered_ratio`` is how many times its planned rate a source offers: overload is tried with it. With
-    ``credentials`` the streams between devices are encrypted, and a peer's certificate must be for whom a directive
-    names.
+    ``offered_ratio``: how many times its planned rate a source offers, to try overload. With ``credentials`` the
+    streams between devices are encrypted, and a peer's certificate must be for whom a directive names.
     """
 
     def __init__(
@@ -95,6 +93,7 @@ class Serving:
             access=access,
             isolation=isolation,
             accelerators=accelerators,
+            clock=clock,
         )
         # Only spreads retries: need not be repeatable.
         rng = Random(token_hex(8))
@@ -108,8 +107,10 @@ class Serving:
             clock=clock,
             settle=self._settle,
         )
+        self._ways = PeerLinks(self._links, clock=clock, on_lost=self._plane.lost, on_sent=self._sent)
+        self.send_input, self.send_outcome = self._ways.send_input, self._ways.send_outcome
         self._stand_by = StandByControl(
-            plane=self._plane, clock=clock, reached=self._reached, patience=stand_by_patience
+            plane=self._plane, clock=clock, reached=self._ways.reached, patience=stand_by_patience
         )
         self._units = Units(
             runtime=self._runtime,
@@ -135,7 +136,7 @@ class Serving:
         )
         self._exchange = Exchange(
             device_id=device_id,
-            link_to=self._link_to,
+            link_to=self._ways.to,
             receiver=self._plane,
             clock=clock,
             rng=rng,
@@ -146,7 +147,7 @@ class Serving:
         )
         self._tasks = TaskSet()
         self.streams, self.equip = self._exchange.streams, self._runtime.equip
-        self._peer_links: dict[DeviceId, PeerLink] = {}
+        self.printed, self.taps = self._runtime.printed, self._units.taps
         self._dialling: dict[Peer, asyncio.Task[None]] = {}
         self._directives: dict[Generation, Directive] = {}
         self._active: Generation | None = None
@@ -162,16 +163,12 @@ class Serving:
             Unreachable: the port is taken.
         """
         keep_freed_memory()
-        address = await self._listen(listen) if listen else ""
+        port = await self._exchange.listen(listen) if listen else 0
         await self._front.start()
         self._runtime.open()
         self._tasks.spawn(self._tick(), name="tick")
         self._tasks.spawn(self._shadow.run(), name="shadow")
-        return address
-
-    async def _listen(self, listen: str) -> str:
-        port = await self._exchange.listen(listen)
-        return f"{listen.rpartition(':')[0]}:{port}"
+        return f"{listen.rpartition(':')[0]}:{port}" if listen else ""
 
     @property
     def ingress_address(self) -> str:
@@ -237,6 +234,14 @@ class Serving:
             self_reliant=bool(directive.stand_bys) and self._units.ready(directive),
         )
 
+    def running(self) -> ServingFigures:
+        """What runs here, and how the ways to peers stand."""
+        return figures_of(self._directives.values(), self._units, self._ways.states())
+
+    def trace_with(self, tracer: Tracer) -> None:
+        """Traces items from now on, as many as the tracer samples."""
+        self._plane.tracer = tracer
+
     def take_windows(self) -> tuple[list[types_pb2.QueryWindow], list[types_pb2.OperatorWindow]]:
         """Telemetry since the last call."""
         if self._active is not None:
@@ -280,20 +285,6 @@ class Serving:
         min(runners, key=lambda runner: runner.load).offer(work)
         return True
 
-    def send_input(self, peer: DeviceId, one: Input) -> Cause | None:
-        """Sends an item to another device."""
-        link = self._peer_links.get(peer)
-        return Cause.LINK_DOWN if link is None else link.send_input(one)
-
-    def send_outcome(self, peer: DeviceId, outcome: Outcome) -> bool:
-        """Sends an outcome to another device."""
-        link = self._peer_links.get(peer)
-        return link is not None and link.send_outcome(outcome)
-
-    def _reached(self, peer: DeviceId) -> bool:
-        link = self._peer_links.get(peer)
-        return link is not None and link.connected
-
     def _silence_s(self, peer: DeviceId) -> float:
         """How long a peer may be silent: short where a stand-by waits to serve instead."""
         if not self._stand_by.watches(peer):
@@ -307,6 +298,8 @@ class Serving:
         self._changed()
 
     def _emit(self, emission: Emission, payload: Payload) -> None:
+        if self.taps.open and (source := self._units.source(emission.source_key)) is not None:
+            self.taps.emitted(emission, payload, source.spec.pipeline_id, source.spec.bundle_digest)
         self._shadow.emitted(emission, payload)
         self._front.emitted(emission, payload)
         self._plane.emit(emission, payload)
@@ -329,22 +322,6 @@ class Serving:
             generation = max(numbers, default=None)
         if generation is not None and size_bytes:
             self._windows.sent(message.query_id, generation, size_bytes)
-
-    def _link_to(self, peer: DeviceId) -> PeerLink:
-        if peer not in self._peer_links:
-            if len(self._peer_links) >= _MAX_PEERS:
-                gone = next((one for one, link in self._peer_links.items() if not link.connected), None)
-                if gone is None:
-                    raise NotFound(f"there are {_MAX_PEERS} peers already, at most so many may be")
-                del self._peer_links[gone]
-            self._peer_links[peer] = PeerLink(
-                peer,
-                shaper=shaper_for(self._links.get(peer)),
-                clock=self._clock,
-                on_lost=self._plane.lost,
-                on_sent=self._sent,
-            )
-        return self._peer_links[peer]
 
     def _reconcile(self) -> None:
         self._units.bring_to(self._directives.values())
@@ -412,11 +389,7 @@ class Serving:
     def _phase_of(self, directive: Directive) -> tuple[Phase, str]:
         generation = directive.generation
         if generation not in self._was_ready:
-            missing = [
-                peer.device_id
-                for peer in directive.peers
-                if (link := self._peer_links.get(peer.device_id)) is None or not link.connected
-            ]
+            missing = [peer.device_id for peer in directive.peers if not self._ways.reached(peer.device_id)]
             if self._units.ready(directive) and not missing:
                 self._was_ready.add(generation)
             elif failure := self._units.failure(directive):
@@ -426,7 +399,7 @@ class Serving:
         if self._active != generation:
             return Phase.READY, ""
         held = self._plane.count_older(generation) + self._units.count_older(generation)
-        held += sum(link.count_older(generation) for link in self._peer_links.values())
+        held += self._ways.count_older(generation)
         # What it reads or writes beside its plan: the generation is none the worse for it.
         reason = self._units.trouble(directive) or self._front.failure
         return Phase.ACTIVE if held else Phase.DRAINED, reason
@@ -439,7 +412,7 @@ class Serving:
 
     async def _tick(self) -> None:
         while True:
-            await self._clock.sleep(TICK_S if self._peer_links else self._units.tick_s)
+            await self._clock.sleep(TICK_S if self._ways else self._units.tick_s)
             self._plane.expire()
             self._stand_by.look()
             self._changed()

@@ -14,6 +14,10 @@ from edge_agent.feeds.access import Access
 from edge_agent.fingerprint.links import Stream
 from edge_agent.identity.credentials import Credentials
 from edge_agent.isolation.isolation import Isolation
+from edge_agent.printed import Printed
+from edge_agent.serving_figures import ServingFigures
+from edge_agent.taps import Taps
+from edge_agent.tracing.tracer import Tracer
 
 
 class ServingStatus(Protocol):
@@ -45,7 +49,13 @@ class ServingStatus(Protocol):
 
 
 class Serving(Protocol):
-    """The serving half of an agent: see edge_agent/serving.py."""
+    """The serving half of an agent: see edge_agent/serving.py.
+
+    ``printed`` is what its processes print, ``taps`` who looks at items.
+    """
+
+    printed: Printed
+    taps: Taps
 
     async def start(self, listen: str) -> str:
         """Starts the data plane; gives its address, empty if it only dials."""
@@ -61,6 +71,12 @@ class Serving(Protocol):
 
     def status(self) -> ServingStatus:
         """How things stand."""
+
+    def running(self) -> ServingFigures:
+        """What runs here, and how the ways to peers stand."""
+
+    def trace_with(self, tracer: Tracer) -> None:
+        """Traces items from now on."""
 
     def take_windows(self) -> tuple[list[types_pb2.QueryWindow], list[types_pb2.OperatorWindow]]:
         """Telemetry since the last call."""

@@ -22,6 +22,11 @@ class TaskSet:
         task.add_done_callback(self._done)
         return task
 
+    @property
+    def count(self) -> int:
+        """How many run."""
+        return len(self._tasks)
+
     async def wait(self) -> None:
         """Waits until all that run now have ended."""
         if self._tasks:

@@ -14,6 +14,7 @@ from edge_agent.dataplane.sources import SourceRunner
 from edge_agent.reconcile import Unit, UnitKind, joint_specs, reconcile, units_of
 from edge_agent.runtime import Runtime
 from edge_agent.supervisor import Supervisor
+from edge_agent.taps import Taps
 from edge_agent.tasks import TaskSet
 from edge_agent.telemetry import Windows
 
@@ -41,6 +42,7 @@ class Units:
         on_change: Callable[[], None],
     ) -> None:
         self._runtime = runtime
+        self.taps = Taps(clock)
         self._results = results
         self._windows = windows
         self._clock = clock
@@ -165,6 +167,7 @@ class Units:
             clock=self._clock,
             rng=self._rng,
             on_change=self._on_change,
+            taps=self.taps,
         )
 
     def _source(self, spec: SourceSpec) -> SourceRunner:

@@ -24,8 +24,9 @@ _HEAD = """\
 Written from the code by `scripts/cli_docs.py`; each command says the same with `--help`.
 
 Data goes to stdout, talk to stderr. Commands that print data take `-o table|wide|json|yaml|name`: JSON and YAML are one
-document, at failure `{"error": ...}` with `kind`, `message` and `exit_code`; `name` is one name a line. Nothing ever
-asks for input. Colours are left out where there is no terminal, or with `NO_COLOR`. `circinus completion SHELL` makes a
+document, at failure `{"error": ...}` with `kind`, `message` and `exit_code`; the folder `circinus/cli/schema` has the
+JSON schema of each command's document; `name` is one name a line. Nothing ever asks for input. Colours are left out
+where there is no terminal, or with `NO_COLOR`. `circinus completion SHELL` makes a
 shell complete commands and options.
 
 | exit code | means |

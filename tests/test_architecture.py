@@ -30,8 +30,28 @@ KEYS_CHILD = PACKAGES["edge_agent"] / "identity" / "keys_child.py"
 PURE_FILES = [
     *sorted((PACKAGES["cloud_planner"] / "core").rglob("*.py")),
     *sorted((PACKAGES["circinus"] / "model").rglob("*.py")),
+    PACKAGES["circinus"] / "exposition.py",
+    PACKAGES["cloud_planner"] / "metrics" / "metric_list.py",
+    *(PACKAGES["edge_agent"] / "metrics" / name for name in ("metric_list.py", "totals.py")),
+    *(PACKAGES["edge_agent"] / "tracing" / name for name in ("context.py", "steps.py")),
+    PACKAGES["circinus"] / "burn_rate.py",
+    *(
+        PACKAGES["cloud_planner"] / "dashboard" / f"{name}.py"
+        for name in (
+            "dag",
+            "dag_svg",
+            "plan_history",
+            "plan_rows",
+            "query_list",
+            "query_text",
+            "seen",
+            "submission",
+            "table",
+        )
+    ),
     PACKAGES["edge_agent"] / "law.py",
     PACKAGES["edge_agent"] / "reconcile.py",
+    PACKAGES["edge_agent"] / "preview.py",
     PACKAGES["edge_agent"] / "stand_by.py",
     PACKAGES["edge_agent"] / "dataplane/stand_by_lane.py",
     *(
@@ -161,3 +181,13 @@ def test_loading_it_brings_in_nothing_heavy(module):
     code = f"import sys, {module}; print(*sorted({{name.split('.')[0] for name in sys.modules}}))"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert set(loaded) & (HEAVY | {"cloud_planner"}) == set()
+
+
+@pytest.mark.slow
+def test_the_planner_starts_without_what_people_look_at():
+    code = (
+        "import sys, cloud_planner.command_line, cloud_planner.daemon;"
+        "print(*sorted({name.split('.')[0] for name in sys.modules}))"
+    )
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert set(loaded) & {"rich", "typer", "textual", "starlette", "jinja2", "uvicorn", "opentelemetry"} == set()

@@ -36,6 +36,8 @@ from cloud_planner.core.similarity import neighbours_of
 
 #: How often an interval of accuracy is to hold.
 _LEVEL: Final = 0.05
+#: Of fewer scores than these the mean is not taken at its word.
+_FEW_SCORES: Final = 8
 #: Latency bounds that are tried, in turn, for what has no plan within the query's own.
 _LOOSER: Final = (1.5, 2.5, 5.0, 25.0)
 
@@ -44,10 +46,11 @@ _LOOSER: Final = (1.5, 2.5, 5.0, 25.0)
 class FrontPoint:
     """One configuration.
 
-    ``scored``: the samples that its accuracy was measured on; 0: it is predicted. ``plan``: the cheapest; None: there
-    is none, whatever the latency. ``within``: it meets the query's bounds on latency and cost. ``timed``: every time
-    that it rests on was measured where it runs. ``cost_front``: within, and none is as accurate and as cheap and better
-    in one; ``latency_front``: likewise with latency.
+    ``scored``: the samples that its accuracy was measured on; 0: it is predicted; of few it is what is believed, within
+    the interval that was measured. ``plan``: the cheapest; None: there is none, whatever the latency. ``within``: it
+    meets the query's bounds on latency and cost. ``timed``: every time that it rests on was measured where it runs.
+    ``cost_front``: within, and none is as accurate and as cheap and better in one; ``latency_front``: likewise with
+    latency.
     """
 
     configuration: Configuration
@@ -155,14 +158,24 @@ def _accuracies(
         np.array([float(np.mean(scores[at])) for at in measured]),
         np.array([mean_variance(score_variance(scores[at]), len(scores[at]), pool) for at in measured]),
     )
+    # A few scores say less than what they and all the others together make one believe.
+    likely = [
+        min(1.0, max(0.0, float(mean))) if len(one) < _FEW_SCORES else float(np.mean(one))
+        for one, mean in zip(scores, believed.mean, strict=True)
+    ]
     half = Z95 * np.maximum(believed.deviation, PRIOR_VARIANCE**0.5 / 10.0)
     found = [
-        accuracy_interval(one, content.samples, _LEVEL, query.guarantee)
+        _measured(one, likely[at], content.samples, query.guarantee)
         if len(one)
         else _interval(float(believed.mean[at]), float(half[at]))
         for at, one in enumerate(scores)
     ]
     return found, [len(one) for one in scores]
+
+
+def _measured(scores: Array, likely: float, pool: int, guarantee: Guarantee) -> Interval:
+    interval = accuracy_interval(scores, pool, _LEVEL, guarantee)
+    return replace(interval, value=min(interval.high, max(interval.low, likely)))
 
 
 def _interval(value: float, half: float) -> Interval:

@@ -1,7 +1,7 @@
 """Windows of telemetry -> what is no longer as stated: rates, service times, accuracies. PURE.
 
 Each figure has a sequential test of its own, an e-detector (Shin, Ramdas and Rinaldo, "E-detectors: a nonparametric
-framework for online changepoint detection", 2023): with each window, R <- (R + 1) x L, where L is the likelihood ratio
+framework for sequential change detection", 2023): with each window, R <- (R + 1) x L, where L is the likelihood ratio
 of a changed figure against the worst one that counts as unchanged, averaged over several sizes of change. While nothing
 has changed the expected time to a false alarm is at least the threshold, in windows, whenever one looks. A large step
 passes it in two windows; a small one takes as long as its noise needs.

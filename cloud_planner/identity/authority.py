@@ -113,6 +113,11 @@ class Authority:
             require_client_authentication=mutual,
         )
 
+    def server_pair(self) -> tuple[bytes, bytes]:
+        """The key of the planner's certificate as it is now, and the certificate with the root, as text."""
+        key, certificate = self._server_certificate()
+        return key, certificates.pem(certificate) + self.root_pem
+
     def _fetcher(self, *, mutual: bool) -> Callable[[], grpc.ServerCertificateConfiguration | None]:
         """What grpc asks, from a thread of its own, before every handshake; None: nothing has changed."""
         given: x509.Certificate | None = None
@@ -184,6 +189,15 @@ def _is_of(certificate: x509.Certificate, root: x509.Certificate, key: ed25519.E
     except (ValueError, TypeError, InvalidSignature):
         return False
     return certificate.public_key() == key.public_key()
+
+
+def fits(folder: Path) -> bool:
+    """Whether a folder has a root with its key, as a planner can go on with; nothing is changed."""
+    try:
+        root, key = _certificate(folder / "root.pem"), _key(folder / "root.key")
+    except InvalidInput:
+        return False
+    return isinstance(key, ec.EllipticCurvePrivateKey) and key.public_key() == root.public_key()
 
 
 def _certificate(path: Path) -> x509.Certificate:

@@ -8,6 +8,7 @@ certificate take less than a millisecond each, so that they need no thread of th
 
 from __future__ import annotations
 
+import ipaddress
 import re
 import secrets
 from dataclasses import dataclass
@@ -143,10 +144,12 @@ class Issuer:
         return self._signed(builder, public_key, uses, names)
 
     def server(self, public_key: ec.EllipticCurvePublicKey, now: datetime) -> x509.Certificate:
-        """The planner's own, for its ports."""
+        """The planner's own, for its ports: under its name, and loopback's for browsers on its machine."""
         builder = _builder(_common_name(PLANNER_NAME), self.root.subject, public_key, x509.random_serial_number())
         builder = builder.not_valid_before(now - _MOST_EARLY).not_valid_after(now + _SERVER_LIFE)
-        return self._signed(builder, public_key, [ExtendedKeyUsageOID.SERVER_AUTH], [x509.DNSName(PLANNER_NAME)])
+        names: list[x509.GeneralName] = [x509.DNSName(PLANNER_NAME), x509.DNSName("localhost")]
+        names += [x509.IPAddress(ipaddress.ip_address(address)) for address in ("127.0.0.1", "::1")]
+        return self._signed(builder, public_key, [ExtendedKeyUsageOID.SERVER_AUTH], names)
 
     def signer(self, public_key: ed25519.Ed25519PublicKey, now: datetime) -> x509.Certificate:
         """That of the key which signs directives; it lives as long as the root."""

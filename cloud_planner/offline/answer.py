@@ -130,36 +130,3 @@ def to_json(value: Json) -> str:
 def to_yaml(value: Json) -> str:
     """The same values as YAML."""
     return str(yaml.safe_dump(json.loads(to_json(value)), sort_keys=True, allow_unicode=True))
-
-
-def to_table(selection: Selection, assembly: Assembly) -> str:
-    """The selection for people."""
-    queries = {query.id: query for query in assembly.problem.queries}
-    rows = [("QUERY", "OPERATOR", "WHERE", "SHARE", "CONFIGURATION", "LATENCY ms", "ACCURACY", "COST/h")]
-    for plan in sorted(selection.plans, key=lambda plan: plan.query_id):
-        percentile = queries[plan.query_id].slo.percentile_ratio
-        accuracy = f"{plan.accuracy_ratio.value:.4g}" if assembly.has_accuracy[plan.query_id] else "-"
-        latency = f"{plan.latency_ms.value:.4g} p{percentile * 100:g}"
-        rows.append((plan.query_id, "", "", "", "", latency, accuracy, f"{plan.cost_per_h:.4g}"))
-        for part in plan.operators:
-            where = f"{part.replicas} x {part.cores:g} cores on {part.device_id}"
-            prefix = f"{part.operator_id}."
-            knobs = " ".join(
-                f"{name.removeprefix(prefix)}={value}"
-                for name, value in plan.configuration.items()
-                if name.startswith(prefix)
-            )
-            batch = f", batch {part.batch}" if part.batch > 1 else ""
-            rows.append(("", part.operator_id, where + batch, f"{part.share_ratio:.0%}", knobs, "", "", ""))
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-    lines += [f"unplaced: {entry.query_id}: {entry.reason}" for entry in selection.unplaced]
-    machines = ", ".join(f"{use.machines} x {use.device_id} ({use.cost_per_h:.4g}/h)" for use in selection.machines)
-    lines += [
-        f"machines: {machines or 'none'}",
-        f"goodput: {selection.goodput_per_s:.6g}/s of at most {selection.goodput_bound_per_s:.6g}/s "
-        f"(gap {selection.gap_ratio:.2%})",
-        f"cost: {selection.cost_per_h:.6g}/h, traffic {selection.traffic_cost_per_h:.6g}/h of it; "
-        f"at least {selection.cost_bound_per_h:.6g}/h (gap {selection.cost_gap_ratio:.2%})",
-    ]
-    return "\n".join(lines) + "\n"

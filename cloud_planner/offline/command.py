@@ -17,12 +17,19 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, TextIO
 
-from cloud_planner.offline.answer import document, number, to_json, to_table, to_yaml
+from circinus.model.plan import Selection
+from circinus.model.query import QueryId
+from cloud_planner.offline.answer import document, number, to_json, to_yaml
 from cloud_planner.offline.assemble import Assembly, assemble
 from cloud_planner.offline.ending import OK, OUTPUTS, UNPLACED, guarded
 from cloud_planner.offline.folder import read_folder
+from cloud_planner.offline.plan_text import plan_text
 from cloud_planner.offline.selected import selected
 from cloud_planner.record import Record, dump_record
+
+#: Plans of which it is told what was not chosen, and queries with which that is told.
+_EXPLAINED = 3
+_MOST_QUERIES = 100
 
 
 def run(
@@ -59,7 +66,7 @@ def _plan(folder: Path, report: Path | None, output: str, record: Path | None) -
     formats: dict[str, Callable[[], str]] = {
         "json": lambda: to_json(answer),
         "yaml": lambda: to_yaml(answer),
-        "table": lambda: to_table(result.selection, assembly),
+        "table": lambda: plan_text(result.selection, assembly, _explained(assembly, result.selection)),
     }
     sys.stdout.write(formats[output]())
     sys.stdout.flush()
@@ -73,6 +80,25 @@ def _plan(folder: Path, report: Path | None, output: str, record: Path | None) -
         with report.open("w", encoding="utf-8") as file:
             _write_report(facts, file)
     return UNPLACED if result.selection.unplaced else OK
+
+
+def _explained(assembly: Assembly, selection: Selection) -> dict[QueryId, dict[str, Any]]:
+    """Of the first few plans what was not chosen, and why; of many queries nothing: each takes the whole problem."""
+    from cloud_planner.core.explain import explain
+    from cloud_planner.offline.explained import explanation_document
+    from cloud_planner.solver import ThoroughSolver
+    from cloud_planner.solver_process import warm_solver
+
+    if len(assembly.problem.queries) > _MOST_QUERIES:
+        return {}
+    first = sorted(plan.query_id for plan in selection.plans)[:_EXPLAINED]
+    solver = warm_solver(ThoroughSolver)
+    return {
+        name: explanation_document(
+            explain(assembly.problem, selection, name, solver), has_accuracy=assembly.has_accuracy[name]
+        )
+        for name in first
+    }
 
 
 def _facts(assembly: Assembly, report: object, load_s: float, plan_s: float) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from circinus import wire
 from circinus.channel import CHUNK_BYTES
 from circinus.clock import Clock
 from circinus.errors import CircinusError, InvalidInput, abort
-from circinus.events import warning
+from circinus.events import event, warning
 from circinus.model.device import DeviceId, Digest, Environment
 from circinus.model.directive import Generation
 from circinus.v1 import control_pb2, control_pb2_grpc
@@ -170,6 +170,9 @@ class ControlService(LeaveCall, control_pb2_grpc.ControlServiceServicer):
                 if device.id != device_id:
                     raise InvalidInput(f"device {device_id} sent the fingerprint of {device.id}")
                 await self._registry.update(device)
+            case "look_chunk":
+                if self.overview is not None:
+                    self.overview.looking.note(session, request.look_chunk)
             case other:
                 raise InvalidInput(f"an agent sent {other or 'an empty message'} where it may not")
 
@@ -181,6 +184,8 @@ class ControlService(LeaveCall, control_pb2_grpc.ControlServiceServicer):
             warning("directive_refused", device=device_id, generation=generation.number, reason=reason)
             self._registry.note_refusal(device_id, generation, reason)
             await self._identities.note_answer(device_id, answer)
+        else:
+            event("directive_accepted", device=device_id, generation=answer.generation)
 
     def _take_telemetry(self, session: AgentSession, telemetry: control_pb2.Telemetry) -> None:
         try:

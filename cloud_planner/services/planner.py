@@ -20,11 +20,16 @@ from circinus.v1 import planner_pb2, planner_pb2_grpc, types_pb2
 from circinus.wire import check
 from cloud_planner.core import ledger
 from cloud_planner.core.profiles import accuracy_prediction
+from cloud_planner.lines import Lines
 from cloud_planner.overview import Overview
+from cloud_planner.plan_details import plan_details
 from cloud_planner.record import dump_record
 from cloud_planner.services import states
+from cloud_planner.services.declared import DeclaredCalls
 from cloud_planner.services.devices import DeviceCalls, check_page, selected
 from cloud_planner.services.events import EventCalls
+from cloud_planner.services.lines import LineCalls
+from cloud_planner.services.looks import LookCalls
 from cloud_planner.services.pages import Page
 
 _MAX_QUERIES_AT_ONCE = 1_000
@@ -51,12 +56,15 @@ _FINDINGS = 20
 _FINDINGS_OF_QUERY = 5
 
 
-class PlannerService(DeviceCalls, EventCalls, planner_pb2_grpc.PlannerServiceServicer):
+class PlannerService(
+    DeclaredCalls, DeviceCalls, EventCalls, LookCalls, LineCalls, planner_pb2_grpc.PlannerServiceServicer
+):
     """Serves people and programs."""
 
     def __init__(self, overview: Overview, *, started_at: datetime) -> None:
         self._overview = overview
         self._started_at = started_at
+        self._lines = Lines(overview)
 
     @aborts_with_status
     async def GetStatus(self, request: planner_pb2.GetStatusRequest, context: Context) -> planner_pb2.GetStatusResponse:
@@ -224,9 +232,11 @@ class PlannerService(DeviceCalls, EventCalls, planner_pb2_grpc.PlannerServiceSer
         devices = [record.device.id for record in self._overview.registry.records()]
         for query in extra:
             self._overview.catalog.check_query(query, devices)
-        found = await self._overview.trials.dry_run(extra)
+        found = await self._overview.trials.dry_run(extra, frozenset(map(QueryId, request.without_queries)))
         return planner_pb2.PlanSelectionResponse(
-            selection=found.summary, diff=await asyncio.to_thread(wire.plan_diff_to_message, found.diff)
+            selection=found.summary,
+            diff=await asyncio.to_thread(wire.plan_diff_to_message, found.diff),
+            details=await plan_details(self._overview, found, request.rivals_of),
         )
 
     @aborts_with_status

@@ -8,7 +8,8 @@ every call that was refused for who made it.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import datetime
@@ -69,6 +70,7 @@ METHODS: Mapping[str, Rule] = MappingProxyType(
         "/circinus.v1.ControlService/FetchBlob": _DEVICE,
         "/circinus.v1.ControlService/Leave": _DEVICE,
         "/circinus.v1.PlannerService/GetStatus": _SEES,
+        "/circinus.v1.PlannerService/GetVersion": _SEES,
         "/circinus.v1.PlannerService/ListDevices": _SEES,
         "/circinus.v1.PlannerService/ListPipelines": _SEES,
         "/circinus.v1.PlannerService/ListQueries": _SEES,
@@ -79,6 +81,9 @@ METHODS: Mapping[str, Rule] = MappingProxyType(
         "/circinus.v1.PlannerService/WatchProgress": _SEES,
         "/circinus.v1.PlannerService/WatchQuery": _SEES,
         "/circinus.v1.PlannerService/WatchEvents": _SEES,
+        "/circinus.v1.PlannerService/WatchItems": _SEES,
+        "/circinus.v1.PlannerService/ListDeviceLines": _SEES,
+        "/circinus.v1.PlannerService/ListQueryLines": _SEES,
         "/circinus.v1.PlannerService/GetLedger": _SEES,
         "/circinus.v1.PlannerService/GetAccounts": _SEES,
         "/circinus.v1.PlannerService/UploadBlob": _CHANGES,
@@ -89,6 +94,10 @@ METHODS: Mapping[str, Rule] = MappingProxyType(
         "/circinus.v1.PlannerService/CordonDevice": _CHANGES,
         "/circinus.v1.PlannerService/DrainDevice": _CHANGES,
         "/circinus.v1.PlannerService/LabelDevice": _CHANGES,
+        "/circinus.v1.PlannerService/ApplyChanges": _CHANGES,
+        # They change nothing, but what code prints may have anything in it, and items are somebody's.
+        "/circinus.v1.PlannerService/ReadLogs": _CHANGES,
+        "/circinus.v1.PlannerService/TapItems": _CHANGES,
         "/circinus.v1.PlannerService/LeaveDevice": Rule(least=Least.ADMIN, noted=True),
         "/circinus.v1.AdminService/CreateToken": _ADMITS,
         "/circinus.v1.AdminService/ListTokens": _ADMITS,
@@ -131,6 +140,21 @@ def actor() -> str:
     """The caller as the audit log names them."""
     found = caller()
     return found.actor if found is not None else "nobody"
+
+
+def rule_of(method: str) -> Rule | None:
+    """What a method asks of its callers; None: nobody may call it."""
+    return METHODS.get(method)
+
+
+@contextmanager
+def serving_for(found: Caller | None) -> Iterator[None]:
+    """What is called within is called by this one, though it came by another way than the wire."""
+    token = _CALLER.set(found)
+    try:
+        yield
+    finally:
+        _CALLER.reset(token)
 
 
 class RoleGate(grpc.aio.ServerInterceptor):
@@ -184,12 +208,13 @@ class RoleGate(grpc.aio.ServerInterceptor):
                     who, subject = f"{leaf.holder.kind}:{leaf.holder.name}", leaf.holder.name
                 found = self._standing(leaf) if leaf is not None else self._bearer(bearer, peer)
                 who = found.actor
-                _check_role(method, rule, found)
+                check_role(method, rule, found)
         except CircinusError as error:
             await self._office.log.refused(who, method.rpartition("/")[2], subject, error, f"from {peer}")
             await abort(context, error)
         _CALLER.set(found)
-        if rule is not None and rule.noted and found is not None:
+        # Who only asks whether something would do changes nothing.
+        if rule is not None and rule.noted and found is not None and not getattr(request, "validate_only", False):
             return await self._noted(method, found, inner, request, context)
         if streams and found is not None and Least.VIEWER <= found.role <= Least.ADMIN:
             return await self._told(found, inner, request, context)
@@ -270,7 +295,7 @@ class RoleGate(grpc.aio.ServerInterceptor):
             outcome = _outcome(context)
             raise
         finally:
-            subject = _subject(seen[0] if seen else request, response)
+            subject = subject_of(seen[0] if seen else request, response)
             action = method.rpartition("/")[2]
             await self._note(self._office.log.note(found.actor, action, subject, outcome=outcome))
         return response
@@ -282,7 +307,7 @@ class RoleGate(grpc.aio.ServerInterceptor):
             warning("audit_not_written", reason=f"{type(error).__name__}: {error}")
 
 
-def _check_role(method: str, rule: Rule | None, found: Caller) -> None:
+def check_role(method: str, rule: Rule | None, found: Caller) -> None:
     """Lets a caller through.
 
     Raises:
@@ -343,7 +368,7 @@ def _outcome(context: Context) -> str:
     return Internal.__name__
 
 
-def _subject(request: Any, response: Any) -> str:
+def subject_of(request: Any, response: Any) -> str:
     """What a call is about: the ids in its request, else those in its response."""
     for message in (response, request):
         if isinstance(message, Message) and (found := _ids(message)):

@@ -11,6 +11,7 @@ from circinus.model.pipeline import RegisteredPipeline
 from circinus.model.plan import Interval
 from circinus.model.query import Query, QueryId
 from circinus.model.search import SearchState
+from circinus.spec.digest import spec_digest
 from circinus.v1 import control_pb2, planner_pb2, types_pb2
 from cloud_planner.core.calibration import Account, judge
 from cloud_planner.core.ledger import Observed
@@ -154,6 +155,8 @@ def pipeline_state(registered: RegisteredPipeline, queries: int) -> planner_pb2.
         operator_ids=[operator.id for operator in pipeline.operators],
         configurations=pipeline.configuration_count,
         queries=queries,
+        inputs=[planner_pb2.OperatorInputs(operator_id=one.id, inputs=one.inputs) for one in pipeline.operators],
+        spec_digest=spec_digest(pipeline),
     )
 
 

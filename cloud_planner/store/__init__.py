@@ -5,7 +5,9 @@ from cloud_planner.store.event_rows import EventKind, EventRecord
 from cloud_planner.store.mark_rows import Keeping, Mark
 from cloud_planner.store.port import (
     AccountRecord,
+    Changes,
     DriftRecord,
+    GenerationHead,
     GenerationRecord,
     PipelineRecord,
     RolloutPhase,
@@ -20,9 +22,11 @@ from cloud_planner.store.sqlite import SqliteStore
 __all__ = [
     "AccountRecord",
     "BlobStore",
+    "Changes",
     "DriftRecord",
     "EventKind",
     "EventRecord",
+    "GenerationHead",
     "GenerationRecord",
     "Keeping",
     "Mark",

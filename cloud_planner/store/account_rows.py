@@ -54,17 +54,7 @@ class SqliteAccounts(ABC):
             "ORDER BY epoch DESC, generation DESC, query_id LIMIT ?",
             (limit,),
         )
-        return tuple(
-            AccountRecord(
-                generation=Generation(epoch=row[0], number=row[1]),
-                query_id=QueryId(row[2]),
-                created_at=datetime.fromtimestamp(row[3], UTC),
-                promise=planner_pb2.Promise.FromString(row[4]),
-                seen=planner_pb2.Seen.FromString(row[5]),
-                window_id=row[6],
-            )
-            for row in rows
-        )
+        return tuple(account_of(row) for row in rows)
 
     async def unseen_windows(self, record: AccountRecord, limit: int) -> tuple[StoredWindow, ...]:
         """The first windows of an account that were not seen yet, by number."""
@@ -110,3 +100,15 @@ class SqliteAccounts(ABC):
                 "FROM accounts ORDER BY epoch DESC, generation DESC, query_id LIMIT ?)",
                 (keep,),
             )
+
+
+def account_of(row: sqlite3.Row) -> AccountRecord:
+    """The account in a row."""
+    return AccountRecord(
+        generation=Generation(epoch=row[0], number=row[1]),
+        query_id=QueryId(row[2]),
+        created_at=datetime.fromtimestamp(row[3], UTC),
+        promise=planner_pb2.Promise.FromString(row[4]),
+        seen=planner_pb2.Seen.FromString(row[5]),
+        window_id=row[6],
+    )

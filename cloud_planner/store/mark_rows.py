@@ -50,6 +50,18 @@ class Mark:
     bound: Mapping[str, str] = field(default_factory=dict)
 
 
+def mark_row(mark: Mark) -> tuple[object, ...]:
+    """A mark as a row of device_marks."""
+    return (
+        mark.device_id,
+        mark.keeping,
+        mark.why,
+        mark.since.timestamp(),
+        json.dumps(dict(mark.people), sort_keys=True),
+        json.dumps(dict(mark.bound), sort_keys=True),
+    )
+
+
 class SqliteMarks(ABC):
     """Marks in a store's database."""
 
@@ -65,15 +77,7 @@ class SqliteMarks(ABC):
         """Keeps what people say of a device."""
         async with self._transaction():
             await self._connection.execute(
-                "INSERT OR REPLACE INTO device_marks VALUES (?, ?, ?, ?, ?, ?)",
-                (
-                    mark.device_id,
-                    mark.keeping,
-                    mark.why,
-                    mark.since.timestamp(),
-                    json.dumps(dict(mark.people), sort_keys=True),
-                    json.dumps(dict(mark.bound), sort_keys=True),
-                ),
+                "INSERT OR REPLACE INTO device_marks VALUES (?, ?, ?, ?, ?, ?)", mark_row(mark)
             )
 
     async def marks(self) -> tuple[Mark, ...]:

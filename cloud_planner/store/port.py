@@ -58,6 +58,15 @@ class GenerationRecord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class GenerationHead:
+    """A generation without what it carries out."""
+
+    generation: Generation
+    created_at: datetime
+    phase: RolloutPhase
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TelemetryRecord:
     """One telemetry message of a device; ``sequence`` rises by one with each, so that repeats are known."""
 
@@ -93,6 +102,18 @@ class AccountRecord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Changes:
+    """What files declare: added, or put in the place of what has the same id. ``begun_anew``: their searches go."""
+
+    pipelines: tuple[PipelineRecord, ...] = ()
+    queries: tuple[Query, ...] = ()
+    marks: tuple[Mark, ...] = ()
+    removed_queries: tuple[QueryId, ...] = ()
+    removed_pipelines: tuple[PipelineId, ...] = ()
+    begun_anew: tuple[QueryId, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DriftRecord:
     """What stands in for stated figures, and the last findings: each with its moment and the queries it bears on."""
 
@@ -124,7 +145,10 @@ class Store(Protocol):
         """Lets go of the store; must be called."""
 
     async def epoch(self) -> int:
-        """The planner's epoch, from 1."""
+        """The planner's epoch, from 1; it rises with each restore of a backup."""
+
+    async def generation_floor(self) -> int:
+        """The highest number that a generation may have had before a restore; 0: it was never restored."""
 
     async def name_queries(self, count: int) -> int:
         """Reserves so many numbers for names of queries; gives the first. Numbers are never given twice."""
@@ -173,6 +197,9 @@ class Store(Protocol):
     async def remove_query(self, query_id: QueryId) -> None:
         """Removes a query and its search, if there is one."""
 
+    async def apply_changes(self, changes: Changes) -> None:
+        """Makes all of these changes, or none. A query in the place of another one keeps its turn."""
+
     async def put_search(self, record: SearchRecord) -> None:
         """Keeps how far a query's search is, in place of what was kept before."""
 
@@ -185,8 +212,12 @@ class Store(Protocol):
         content_digest: Digest,
         device_class: DeviceClass,
         profiles: Sequence[ConfigurationProfile],
+        at: datetime | None = None,
     ) -> None:
-        """Adds results; those of the same sample, configuration and class replace the older ones."""
+        """Adds results; those of the same sample, configuration and class replace the older ones. ``at``: of when."""
+
+    async def profiled_at(self, bundle_digest: Digest, content_digest: Digest) -> Mapping[DeviceClass, datetime]:
+        """When results last came in, by class of devices; without those of which nobody said when."""
 
     async def profile_table(self, bundle_digest: Digest, content_digest: Digest) -> ProfileTable:
         """All results for a bundle and content; empty if there are none."""
@@ -265,3 +296,15 @@ class Store(Protocol):
 
     async def prune_accounts(self, before: datetime, keep: int) -> None:
         """Forgets accounts that were opened before a moment, and all but the newest so many."""
+
+    async def generation_heads(self, limit: int, before: Generation | None = None) -> tuple[GenerationHead, ...]:
+        """The newest generations, newest first, without their selections; those before one, if one is given."""
+
+    async def selection_of(self, generation: Generation) -> planner_pb2.SelectionSummary | None:
+        """What a generation carries out; None: there is no such generation."""
+
+    async def windows_of(self, query_id: QueryId, since: datetime, limit: int) -> tuple[StoredWindow, ...]:
+        """The newest windows of a query, and of its operators, that start at or after a moment; oldest first."""
+
+    async def accounts_of(self, query_id: QueryId, limit: int) -> tuple[AccountRecord, ...]:
+        """The newest accounts of a query, newest first."""

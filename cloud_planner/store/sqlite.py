@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sqlite3
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -30,10 +30,12 @@ from cloud_planner.core.search_terms import (
 from cloud_planner.migrations import open_migrated
 from cloud_planner.store import profile_rows
 from cloud_planner.store.account_rows import SqliteAccounts
+from cloud_planner.store.change_rows import SqliteChanges
 from cloud_planner.store.drift_rows import SqliteDrift
 from cloud_planner.store.episode_rows import SqliteEpisodes
 from cloud_planner.store.event_rows import SqliteEvents
 from cloud_planner.store.gap_rows import SqliteGaps
+from cloud_planner.store.history_rows import SqliteHistory
 from cloud_planner.store.mark_rows import SqliteMarks
 from cloud_planner.store.port import (
     GenerationRecord,
@@ -52,7 +54,9 @@ def _moment(seconds: float) -> datetime:
     return datetime.fromtimestamp(seconds, UTC)
 
 
-class SqliteStore(SqliteAccounts, SqliteDrift, SqliteEvents, SqliteMarks, SqliteEpisodes, SqliteGaps):
+class SqliteStore(
+    SqliteAccounts, SqliteChanges, SqliteDrift, SqliteEvents, SqliteHistory, SqliteMarks, SqliteEpisodes, SqliteGaps
+):
     """Use ``open``. Implements ``Store``."""
 
     def __init__(self, connection: aiosqlite.Connection) -> None:
@@ -100,6 +104,11 @@ class SqliteStore(SqliteAccounts, SqliteDrift, SqliteEvents, SqliteMarks, Sqlite
     async def epoch(self) -> int:
         """The planner's epoch."""
         return int((await self._read("SELECT value FROM facts WHERE name = 'epoch'"))[0][0])
+
+    async def generation_floor(self) -> int:
+        """What was numbered before a restore."""
+        rows = await self._read("SELECT value FROM facts WHERE name = 'generation_floor'")
+        return int(rows[0][0]) if rows else 0
 
     async def name_queries(self, count: int) -> int:
         """Reserves so many numbers; gives the first."""
@@ -151,15 +160,18 @@ class SqliteStore(SqliteAccounts, SqliteDrift, SqliteEvents, SqliteMarks, Sqlite
     async def put_pipeline(self, record: PipelineRecord) -> None:
         """Adds a pipeline or replaces it."""
         async with self._transaction():
-            await self._connection.execute("DELETE FROM pipelines WHERE id = ?", (record.id,))
-            await self._connection.execute(
-                "INSERT INTO pipelines VALUES (?, ?, ?, ?)",
-                (record.id, record.spec_yaml, record.bundle_digest, record.environment_digest),
-            )
-            await self._connection.executemany(
-                "INSERT INTO contents VALUES (?, ?, ?, ?)",
-                [(record.id, content.name, content.digest, content.samples) for content in record.contents],
-            )
+            await self._put_pipeline(record)
+
+    async def _put_pipeline(self, record: PipelineRecord) -> None:
+        await self._connection.execute("DELETE FROM pipelines WHERE id = ?", (record.id,))
+        await self._connection.execute(
+            "INSERT INTO pipelines VALUES (?, ?, ?, ?)",
+            (record.id, record.spec_yaml, record.bundle_digest, record.environment_digest),
+        )
+        await self._connection.executemany(
+            "INSERT INTO contents VALUES (?, ?, ?, ?)",
+            [(record.id, content.name, content.digest, content.samples) for content in record.contents],
+        )
 
     async def remove_pipeline(self, pipeline_id: PipelineId) -> None:
         """Removes a pipeline; its profiles stay."""
@@ -219,6 +231,7 @@ class SqliteStore(SqliteAccounts, SqliteDrift, SqliteEvents, SqliteMarks, Sqlite
         content_digest: Digest,
         device_class: DeviceClass,
         profiles: Sequence[ConfigurationProfile],
+        at: datetime | None = None,
     ) -> None:
         """Adds results."""
         rows = profile_rows.to_rows(bundle_digest, content_digest, device_class, profiles)
@@ -228,6 +241,19 @@ class SqliteStore(SqliteAccounts, SqliteDrift, SqliteEvents, SqliteMarks, Sqlite
                 "INSERT OR REPLACE INTO times VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows.times
             )
             await self._connection.executemany("INSERT OR REPLACE INTO sizes VALUES (?, ?, ?, ?, ?, ?, ?)", rows.sizes)
+            if at is not None:
+                key = (bundle_digest, content_digest, device_class)
+                await self._connection.execute(
+                    "INSERT OR REPLACE INTO profiled VALUES (?, ?, ?, ?)", (*key, at.timestamp())
+                )
+
+    async def profiled_at(self, bundle_digest: Digest, content_digest: Digest) -> Mapping[DeviceClass, datetime]:
+        """When results last came in, by class of devices."""
+        rows = await self._rows(
+            "SELECT device_class, at_s FROM profiled WHERE bundle_digest = ? AND content_digest = ?",
+            (bundle_digest, content_digest),
+        )
+        return {DeviceClass(row[0]): _moment(row[1]) for row in rows}
 
     async def profile_table(self, bundle_digest: Digest, content_digest: Digest) -> ProfileTable:
         """All results for a bundle and content."""

@@ -17,6 +17,7 @@ from circinus.model.pipeline import OperatorId
 from circinus.model.query import QueryId
 from circinus.parts import joined_bytes
 from edge_agent.dataplane.item import Cause, Outcome, Verdict
+from edge_agent.tracing.context import Trace
 
 MS_PER_S = 1000.0
 #: Stands where no operator is known.
@@ -53,6 +54,7 @@ class Emission:
     excess: bool = False
     readers: int = 1
     given_by: Mapping[OperatorId, QueryId] = field(default_factory=dict)
+    trace: Trace | None = None
 
     @property
     def timeout_at_s(self) -> float:

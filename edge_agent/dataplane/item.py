@@ -11,6 +11,7 @@ from circinus.model.directive import Generation
 from circinus.model.pipeline import OperatorId
 from circinus.model.query import QueryId
 from edge_agent.dataplane.shared import SharedPayload
+from edge_agent.tracing.context import Trace
 
 #: A serialised circinus.v1.Payload: bytes, or a place in shared memory. Whoever only passes it on needs ``len()``;
 #: ``bytes()`` gives its bytes, a slice some of them.
@@ -57,7 +58,8 @@ class Cause(StrEnum):
 class Input:
     """One input of one operator for one item, or for one of its ``parts``.
 
-    ``deadline_s`` is on this device's monotonic clock. ``excess``: above the query's planned rate.
+    ``deadline_s`` is on this device's monotonic clock. ``excess``: above the query's planned rate. ``trace`` None: the
+    item is not sampled.
     """
 
     request_id: str
@@ -70,6 +72,7 @@ class Input:
     excess: bool = False
     part: int = 0
     parts: int = 1
+    trace: Trace | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +95,7 @@ class Work:
     gathered: Mapping[str, tuple[Payload, ...]] = field(default_factory=dict)
     split_by: str = ""
     whole: bool = True
+    trace: Trace | None = None
 
     @property
     def is_counted(self) -> bool:
@@ -119,3 +123,4 @@ class Outcome:
     payload: bytes = b""
     part: int = 0
     parts: int = 1
+    trace: Trace | None = None

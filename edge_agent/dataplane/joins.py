@@ -13,6 +13,7 @@ from circinus.model.directive import Generation
 from circinus.model.pipeline import OperatorId
 from circinus.model.query import QueryId
 from edge_agent.dataplane.item import Input, Payload, Work
+from edge_agent.tracing.context import Trace
 
 #: Items that may wait at one time on one device, and their bytes.
 MAX_WAITING = 1024
@@ -55,6 +56,8 @@ class Joins:
         self._waiting: OrderedDict[_Key, _Waiting] = OrderedDict()
         self._ended: OrderedDict[tuple[QueryId, str], None] = OrderedDict()
         self._size_bytes = 0
+        #: Since when the inputs waited of the work that was given last, if it had several.
+        self.since_s = 0.0
 
     def add(self, one: Input, wanted: tuple[OperatorId, ...], now_s: float, *, each: bool = False) -> Work | None:
         """Takes an input; gives the work when it was the last that was missing. A repeated input changes nothing.
@@ -64,7 +67,7 @@ class Joins:
         if (one.query_id, one.request_id) in self._ended:
             return None
         if len(wanted) == 1 and (each or one.parts == 1):
-            return _work(one, {one.input_name: one.payload}, part=one.part, parts=one.parts)
+            return _work(one, {one.input_name: one.payload}, part=one.part, parts=one.parts, trace=one.trace)
         key = (one.query_id, one.request_id, one.operator_id)
         waiting = self._waiting.setdefault(key, _Waiting(first=one, since_s=now_s))
         self._size_bytes += waiting.take(one)
@@ -77,7 +80,9 @@ class Joins:
             if waiting.parts[name] > 1
         }
         inputs: dict[str, Payload] = {name: waiting.payloads[name][0] for name in wanted if name not in gathered}
-        return _work(waiting.first, inputs, gathered=gathered)
+        self.since_s = waiting.since_s
+        # A trace goes on behind the input that the others waited for.
+        return _work(waiting.first, inputs, gathered=gathered, trace=one.trace)
 
     def overflow(self, now_s: float) -> list[Input]:
         """Lets go of what waited too long, and of the oldest while there are too many; gives an input of each."""
@@ -114,6 +119,7 @@ def _work(
     gathered: Mapping[str, tuple[Payload, ...]] | None = None,
     part: int = 0,
     parts: int = 1,
+    trace: Trace | None = None,
 ) -> Work:
     return Work(
         request_id=one.request_id,
@@ -126,4 +132,5 @@ def _work(
         part=part,
         parts=parts,
         gathered=gathered or {},
+        trace=trace,
     )

@@ -26,6 +26,7 @@ from edge_agent.dataplane.item import (
     Payload,
     Verdict,
 )
+from edge_agent.tracing.context import from_wire
 
 MS_PER_S = 1000.0
 _DOUBLE = struct.Struct("<d")
@@ -55,6 +56,8 @@ def item_header(one: Input, now_s: float, stream: int = 0) -> bytes:
         header += dataplane_pb2.ItemMessage(part=one.part, parts=one.parts).SerializeToString()
     if stream:
         header += dataplane_pb2.ItemMessage(size_bytes=len(one.payload), stream=stream).SerializeToString()
+    if one.trace is not None:
+        header += dataplane_pb2.ItemMessage(trace=one.trace.wire()).SerializeToString()
     return header
 
 
@@ -92,12 +95,13 @@ def input_of(header: dataplane_pb2.ItemMessage, payload: Payload, now_s: float) 
         excess=header.excess,
         part=header.part,
         parts=parts,
+        trace=from_wire(header.trace) if header.trace else None,
     )
 
 
 def outcome_header(outcome: Outcome, stream: int = 0) -> bytes:
     """An outcome's message without its payload. ``stream`` 0: it goes whole."""
-    return dataplane_pb2.OutcomeMessage(
+    header = dataplane_pb2.OutcomeMessage(
         request_id=outcome.request_id,
         query_id=outcome.query_id,
         generation=outcome.generation_number,
@@ -110,6 +114,9 @@ def outcome_header(outcome: Outcome, stream: int = 0) -> bytes:
         part=outcome.part,
         parts=outcome.parts if outcome.parts != 1 else 0,
     ).SerializeToString()
+    if outcome.trace is not None:
+        header += dataplane_pb2.OutcomeMessage(trace=outcome.trace.wire()).SerializeToString()
+    return header
 
 
 def outcome_of(header: dataplane_pb2.OutcomeMessage, payload: bytes) -> Outcome:
@@ -135,6 +142,7 @@ def outcome_of(header: dataplane_pb2.OutcomeMessage, payload: bytes) -> Outcome:
         payload=bytes(_payload(payload)),
         part=header.part,
         parts=parts,
+        trace=from_wire(header.trace) if header.trace else None,
     )
 
 

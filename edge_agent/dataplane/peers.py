@@ -103,6 +103,11 @@ class PeerLink:
         return not self._lanes and not self._going
 
     @property
+    def waiting(self) -> int:
+        """Items and outcomes that wait to be sent."""
+        return self._lanes.items + self._lanes.outcomes + len(self._going)
+
+    @property
     def outstanding(self) -> Amount:
         """What the peer has and has not given back."""
         return self._account.out

@@ -25,6 +25,8 @@ from edge_agent.dataplane.joins import Joins
 from edge_agent.dataplane.routing import RoutingTable, choose
 from edge_agent.dataplane.stand_by_lane import StandByLane, is_local, item_id, local_id
 from edge_agent.telemetry import Windows
+from edge_agent.tracing.steps import hop_of, item_ended, joined, outcome_recorded
+from edge_agent.tracing.tracer import Tracer
 
 MS_PER_S = 1000.0
 _MAX_HOPS = 20_000
@@ -67,6 +69,8 @@ class DataPlane:
         #: Generations under which items were here.
         self.seen: set[Generation] = set()
         self.lost_outcomes = 0
+        #: Which items are traced; None: none that begins here.
+        self.tracer: Tracer | None = None
         self._device_id = device_id
         self._own_prefix = f"{device_id}-{nonce}-"
         self._sequences = count(1)
@@ -104,6 +108,9 @@ class DataPlane:
     def emit(self, emission: Emission, payload: Payload) -> None:
         """Books an item of a source of this device and sends it on its way."""
         self.seen.add(emission.generation)
+        # Of what callers send they, or the desk, have decided already.
+        if self.tracer is not None and emission.source_key and (trace := self.tracer.begin()) is not None:
+            emission = replace(emission, trace=trace)
         readers = readers_of(emission, self._tables.get(emission.generation))
         for one in readers:
             self.book.emit(one)
@@ -120,6 +127,7 @@ class DataPlane:
             deadline_s=deadline_s,
             inputs={},
             excess=emission.excess,
+            trace=emission.trace,
         )
         if len(payload) > MAX_PAYLOAD_BYTES:
             detail = f"the source's item has {len(payload)} bytes, at most {MAX_PAYLOAD_BYTES} may be"
@@ -161,6 +169,8 @@ class DataPlane:
             self._hops.setdefault((one.query_id, one.request_id), (peer, self._clock.monotonic_s()))
             if len(self._hops) > _MAX_HOPS:
                 self._hops.popitem(last=False)
+        if one.trace is not None:
+            one = hop_of(one, peer, self.tracer, self._clock.monotonic_s())
         self._take_input(one)
 
     def receive_outcome(self, outcome: Outcome, peer: DeviceId) -> None:
@@ -249,6 +259,8 @@ class DataPlane:
         self.ended_items += 1
         self.stand_by.end(ended.emission.query_id, ended.emission.request_id)
         self.admissions.told(ended)
+        if ended.emission.trace is not None:
+            item_ended(ended, self._clock.monotonic_s())
         self._settle_one(ended)
 
     def _forward(self, work: Work, payload: Payload, table: RoutingTable, parts: tuple[Payload, ...] = ()) -> None:
@@ -266,6 +278,7 @@ class DataPlane:
                 excess=work.excess,
                 part=work.part,
                 parts=work.parts,
+                trace=work.trace,
             )
             if not route.each or not parts:
                 self._send(one, route)
@@ -304,6 +317,8 @@ class DataPlane:
         work = self._joins.add(one, wanted, self._clock.monotonic_s(), each=each)
         if work is None:
             return
+        if work.trace is not None and len(wanted) > 1:
+            work = joined(work, self._joins.since_s, self._clock.monotonic_s())
         if split_by := table.split_by(one.query_id, one.operator_id):
             work = replace(work, split_by=split_by, whole=table.whole(one.query_id, one.operator_id))
         if not self._port.offer(keys, work):
@@ -340,6 +355,8 @@ class DataPlane:
         return self.stand_by.has_moved(outcome.query_id, outcome.request_id)
 
     def _record(self, outcome: Outcome, *, by_stand_by: bool = False) -> None:
+        if outcome.trace is not None:
+            outcome_recorded(outcome, self.tracer, self._clock.monotonic_s())
         ended = self.book.record(outcome, self._clock.monotonic_s())
         if ended is None:
             return
@@ -362,6 +379,8 @@ def readers_of(emission: Emission, table: RoutingTable | None) -> list[Emission]
             output_operator_ids=one.output_operator_ids,
             readers=count,
             given_by={**one.given_by, SOURCE: emission.query_id},
+            # The trace is of the run that they share, and of who leads it.
+            trace=None,
         )
         for one in followers
     ]
@@ -377,6 +396,7 @@ def _local_origin(emission: Emission) -> Work:
         deadline_s=emission.emitted_at_s + patience_ms(emission.deadline_ms) / MS_PER_S,
         inputs={},
         excess=emission.excess,
+        trace=emission.trace,
     )
 
 
@@ -405,4 +425,5 @@ def _outcome(
         payload=payload,
         part=one.part,
         parts=one.parts,
+        trace=one.trace,
     )

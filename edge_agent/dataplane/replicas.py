@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from random import Random
 from typing import Protocol
@@ -16,11 +16,15 @@ from edge_agent.dataplane.batches import Batches, BatchReply
 from edge_agent.dataplane.item import Cause, Payload, Verdict, Work
 from edge_agent.dataplane.lines import Line, Lines
 from edge_agent.dataplane.stand_by_lane import told_operator
+from edge_agent.dataplane.use_queue import Queued
 from edge_agent.dataplane.waiting import Dropped, Taken
 from edge_agent.process import ProcessDied, ProcessHung, ServingProcess
-from edge_agent.runtime import Runtime, memory_limit_bytes
+from edge_agent.runtime import Runtime, memory_limit_bytes, uses_of
 from edge_agent.supervisor import Supervisor
+from edge_agent.taps import Taps
 from edge_agent.telemetry import Windows
+from edge_agent.tracing.steps import queued as waited
+from edge_agent.tracing.steps import ran
 
 MS_PER_S = 1000.0
 _KNOWN_CAUSES = frozenset(cause.value for cause in Cause)
@@ -49,8 +53,11 @@ class ReplicaSetRunner:
         clock: Clock,
         rng: Random,
         on_change: Callable[[], None],
+        taps: Taps,
     ) -> None:
         self.spec = spec
+        self._taps = taps
+        self._printed = runtime.printed
         self._pace_of = runtime.pace_ratio
         #: The newest generation that has this set.
         self.generation = Generation(epoch=0, number=0)
@@ -66,7 +73,7 @@ class ReplicaSetRunner:
         self.supervisors = tuple(
             Supervisor(
                 name=f"{spec.query_id}/{spec.operator_id}#{index}",
-                start=lambda: runtime.start_replica(self.spec),
+                start=lambda index=index: runtime.start_replica(self.spec, index),  # type: ignore[misc]  # its own
                 serve=self._serve,
                 clock=clock,
                 rng=rng,
@@ -82,9 +89,14 @@ class ReplicaSetRunner:
         return not len(self._lines) and not self._running
 
     @property
+    def held(self) -> int:
+        """Items that wait or run."""
+        return len(self._lines) + len(self._running)
+
+    @property
     def load(self) -> float:
         """Items that wait or run, for each replica."""
-        return (len(self._lines) + len(self._running)) / len(self.supervisors)
+        return self.held / len(self.supervisors)
 
     def _hang_s(self, pace_ratio: float) -> float:
         """The author's bound is for a whole core of the host; a paced replica sleeps beyond it."""
@@ -107,9 +119,12 @@ class ReplicaSetRunner:
         """
         self.spec = spec
         self._lines.update(spec.served, batch=spec.batch)
+        self._printed.serves(spec.key, uses_of(spec))
 
     def offer(self, work: Work) -> None:
         """Takes an item into the queue; it, or others for it, may be dropped."""
+        if self._taps.open:
+            self._tap(work, {**work.inputs, **work.gathered}, output=False)
         self._lines.put(work)
 
     def count_older(self, than: Generation) -> int:
@@ -198,18 +213,18 @@ class ReplicaSetRunner:
             if held:
                 reply = await self._held(reply, began_s, own_ratio)
         except ProcessHung as error:
-            self._fail_all(works, Cause.OPERATOR_HUNG, str(error))
+            self._fail_all(taken.batch, began_s, Cause.OPERATOR_HUNG, str(error))
             return False
         except ProcessDied as error:
-            self._fail_all(works, Cause.OPERATOR_DIED, str(error))
+            self._fail_all(taken.batch, began_s, Cause.OPERATOR_DIED, str(error))
             return False
         except asyncio.CancelledError:
-            self._fail_all(works, Cause.OPERATOR_DIED, "the operator was stopped")
+            self._fail_all(taken.batch, began_s, Cause.OPERATOR_DIED, "the operator was stopped")
             raise
         process.memory_bytes = reply.memory_bytes
         # Its successors may come back before this returns, and are judged by what is known then.
         line.queue.done(taken, reply.wall_ms / MS_PER_S)
-        self._take_results(works, reply)
+        self._take_results(taken.batch, began_s, reply)
         return True
 
     async def _held(self, reply: BatchReply, began_s: float, pace_ratio: float) -> BatchReply:
@@ -218,9 +233,10 @@ class ReplicaSetRunner:
         await self._clock.sleep(max(0.0, until_s - self._clock.monotonic_s()))
         return replace(reply, wall_ms=(self._clock.monotonic_s() - began_s) * MS_PER_S)
 
-    def _take_results(self, works: Sequence[Work], reply: BatchReply) -> None:
-        service_ms, cpu_ms = reply.wall_ms / len(works), reply.cpu_ms / len(works)
-        for work, one in zip(works, reply.outputs, strict=True):
+    def _take_results(self, batch: Sequence[Queued], began_s: float, reply: BatchReply) -> None:
+        service_ms, cpu_ms = reply.wall_ms / len(batch), reply.cpu_ms / len(batch)
+        for queued, one in zip(batch, reply.outputs, strict=True):
+            work = queued.work
             if work.is_counted:
                 # Plans and profiles speak of items: a part that is counted stands for all parts of its item.
                 self._windows.served(
@@ -232,16 +248,42 @@ class ReplicaSetRunner:
                 )
             # No longer held here once the next one has it.
             self._running.pop(id(work), None)
+            if work.trace is not None:
+                error = one.error if one is not None else Cause.BAD_OUTPUT
+                work = self._traced(queued, began_s, batch=len(batch), cpu_ms=cpu_ms, error=error)
             if one is None:
                 self._fail(work, Cause.BAD_OUTPUT, "the operator's process gave no output for the item")
             elif one.error:
                 cause, _, detail = one.error.partition(": ")
                 self._fail(work, cause if cause in _KNOWN_CAUSES else Cause.OPERATOR_RAISED, detail)
             else:
+                if self._taps.open:
+                    self._tap(work, {work.operator_id: one.payload or one.parts}, output=True)
                 self._results.finished(work, one.payload, one.parts)
 
-    def _fail_all(self, works: Sequence[Work], cause: Cause, detail: str) -> None:
-        for work in works:
+    def _tap(self, work: Work, payloads: Mapping[str, Payload | tuple[Payload, ...]], *, output: bool) -> None:
+        spec, batches = self.spec, self.load / max(1, self.spec.batch)
+        self._taps.passed(
+            work,
+            payloads,
+            output=output,
+            batches=batches,
+            pipeline_id=spec.pipeline_id,
+            bundle_digest=spec.bundle_digest,
+        )
+
+    def _traced(
+        self, queued: Queued, began_s: float, *, batch: int, cpu_ms: float | None = None, error: str = ""
+    ) -> Work:
+        """An item with its wait and its run told."""
+        work = waited(queued.work, queued.since_s, began_s)
+        return ran(work, began_s, self._clock.monotonic_s(), batch=batch, cpu_ms=cpu_ms, error=error)
+
+    def _fail_all(self, batch: Sequence[Queued], began_s: float, cause: Cause, detail: str) -> None:
+        for queued in batch:
+            work = queued.work
+            if work.trace is not None:
+                work = self._traced(queued, began_s, batch=len(batch), error=f"{cause}: {detail}")
             self._fail(work, cause, detail)
 
     def _fail(self, work: Work, cause: str, detail: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from random import Random
 
 from circinus.clock import Clock
@@ -31,6 +32,16 @@ class BoxIdentity:
             config.device_id, credentials, config.identity_dir, address=config.enrol, clock=clock, rng=rng
         )
         self._explained_s: float | None = None
+
+    @property
+    def certificate_ends_at(self) -> datetime | None:
+        """When the box's certificate ends; None: not read yet."""
+        return self._renewal.ends_at
+
+    @property
+    def certificate_trouble(self) -> str:
+        """Why there is no new certificate though one is due; empty: all is well."""
+        return self._renewal.trouble
 
     async def run(self) -> None:
         """Keeps the certificate from running out until it is cancelled."""

@@ -74,6 +74,8 @@ class Renewal:
         self._notify = notify
         self._backoff = Backoff(_FIRST_RETRY_S, _MAX_RETRY_S, rng)
         self._had = {credentials.tls.certificate}
+        #: When the certificate ends; None: not read yet.
+        self.ends_at: datetime | None = None
         #: Why there is no new certificate though one is due; empty: all is well.
         self.trouble = ""
 
@@ -159,7 +161,9 @@ class Renewal:
 
     async def _ends(self, tls: Tls) -> Ends | None:
         try:
-            return await ends_of(tls.certificate)
+            ends = await ends_of(tls.certificate)
+            self.ends_at = ends.ends_at
+            return ends
         except CircinusError as error:
             warning("identity_unreadable", device=self._device_id, reason=error)
             return None

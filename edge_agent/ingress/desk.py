@@ -25,6 +25,8 @@ from edge_agent.dataplane.book import Emission, Ended, Ending
 from edge_agent.dataplane.direct import PREFIX
 from edge_agent.dataplane.item import MAX_PAYLOAD_BYTES, Cause, Outcome, Payload, Verdict, Work
 from edge_agent.dataplane.plane import DataPlane
+from edge_agent.tracing.context import Trace
+from edge_agent.tracing.steps import operator_served
 from edge_agent.units import Units
 
 T = TypeVar("T")
@@ -148,7 +150,13 @@ class Desk:
         directive = self._active()
         return directive is not None and self._units.ready(directive)
 
-    async def infer_query(self, model: QueryModel, payload: bytes, timeout_s: float | None, peer: str) -> Answer:
+    def trace(self, traceparent: str) -> Trace | None:
+        """The trace of a caller's item, as part of the caller's own if there is one; None: it is not traced."""
+        return self._plane.tracer.begin(traceparent) if self._plane.tracer is not None else None
+
+    async def infer_query(
+        self, model: QueryModel, payload: bytes, timeout_s: float | None, peer: str, trace: Trace | None = None
+    ) -> Answer:
         """Has one item of a query answered; ``timeout_s`` None: as long as its query lets it.
 
         Raises:
@@ -158,14 +166,19 @@ class Desk:
             Unreachable: the query can't be served now.
         """
         with self._opened(peer, len(payload)):
-            return await self._infer_query(model.source, payload, timeout_s)
+            return await self._infer_query(model.source, payload, timeout_s, trace)
 
     async def infer_operator(
-        self, model: OperatorModel, inputs: Mapping[str, bytes], timeout_s: float | None, peer: str
+        self,
+        model: OperatorModel,
+        inputs: Mapping[str, bytes],
+        timeout_s: float | None,
+        peer: str,
+        trace: Trace | None = None,
     ) -> Answer:
         """Has one operator of this device work on one item; raises as ``infer_query`` does."""
         with self._opened(peer, sum(map(len, inputs.values()))):
-            return await self._infer_operator(model, inputs, timeout_s)
+            return await self._infer_operator(model, inputs, timeout_s, trace)
 
     def ended(self, ended: Ended) -> None:
         """How an item of a source of this device ended, for the caller who waits for it."""
@@ -173,7 +186,9 @@ class Desk:
         if future is not None and not future.done():
             future.set_result(ended)
 
-    async def _infer_query(self, source: SourceSpec, payload: bytes, timeout_s: float | None) -> Answer:
+    async def _infer_query(
+        self, source: SourceSpec, payload: bytes, timeout_s: float | None, trace: Trace | None
+    ) -> Answer:
         directive = self._active()
         if directive is None:
             raise Unreachable("nothing is served on this device yet; try again")
@@ -197,6 +212,7 @@ class Desk:
             deadline_ms=min(bounds_ms, default=0.0),
             output_operator_ids=source.output_operator_ids,
             excess=ticket is not Ticket.IN_RATE,
+            trace=trace,
         )
         if ticket is Ticket.SHED:
             self._plane.shed(emission)
@@ -217,7 +233,7 @@ class Desk:
         return Answer(outputs=ended.outputs, latency_ms=ended.latency_ms, late=ended.ending is Ending.LATE)
 
     async def _infer_operator(
-        self, model: OperatorModel, inputs: Mapping[str, bytes], timeout_s: float | None
+        self, model: OperatorModel, inputs: Mapping[str, bytes], timeout_s: float | None, trace: Trace | None
     ) -> Answer:
         directive = self._active()
         if directive is None:
@@ -235,6 +251,7 @@ class Desk:
             deadline_s=now_s + timeout_s,
             inputs=inputs,
             excess=True,
+            trace=trace,
         )
         future = self._plane.direct.add(work.request_id)
         try:
@@ -243,6 +260,8 @@ class Desk:
             outcome: Outcome = await self._within(future, timeout_s)
         finally:
             self._plane.direct.forget(work.request_id)
+            if trace is not None:
+                operator_served(work, now_s, self._clock.monotonic_s())
         if outcome.verdict is not Verdict.ANSWERED:
             raise _error(outcome.cause, outcome.detail, outcome.operator_id)
         latency_ms = (self._clock.monotonic_s() - now_s) * MS_PER_S

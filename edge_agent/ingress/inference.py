@@ -30,6 +30,8 @@ Response = open_inference_pb2.ModelInferResponse
 _PLATFORM = "circinus"
 _MAX_NAME_CHARS = 200
 _US_PER_S = 1e6
+#: Of W3C Trace Context.
+_TRACEPARENT = "traceparent"
 #: Requests of one stream that are worked on at once; further ones are not read until one is answered.
 _MAX_OF_STREAM = 16
 
@@ -90,7 +92,10 @@ class InferenceService(open_inference_pb2_grpc.GRPCInferenceServiceServicer):
     @aborts_with_status
     async def ModelInfer(self, request: Request, context: Context) -> Response:
         """One item, answered."""
-        return await self._infer(request, context)
+        response = await self._infer(request, context)
+        if _TRACEPARENT in response.parameters:
+            context.set_trailing_metadata(((_TRACEPARENT, response.parameters[_TRACEPARENT].string_param),))
+        return response
 
     async def ModelStreamInfer(
         self, request_iterator: AsyncIterator[Request], context: Context
@@ -135,12 +140,16 @@ class InferenceService(open_inference_pb2_grpc.GRPCInferenceServiceServicer):
         known, strict = self._inputs(model)
         fields = fields_of_request(request, known, strict=strict)
         peer = context.peer()
+        trace = self._desk.trace(_traceparent(request, context))
         if isinstance(model, QueryModel):
-            answer = await self._desk.infer_query(model, _payload(fields), timeout_s, peer)
+            answer = await self._desk.infer_query(model, _payload(fields), timeout_s, peer, trace)
         else:
-            answer = await self._desk.infer_operator(model, _split(model, fields), timeout_s, peer)
+            answer = await self._desk.infer_operator(model, _split(model, fields), timeout_s, peer, trace)
         self._learn(model, fields, answer)
-        return _response(request, model, answer)
+        response = _response(request, model, answer)
+        if trace is not None:
+            response.parameters[_TRACEPARENT].string_param = trace.traceparent
+        return response
 
     def _model(self, name: str, version: str) -> Model:
         if not 0 < len(name) <= _MAX_NAME_CHARS:
@@ -187,6 +196,16 @@ def _timeout_s(request: Request, context: Context) -> float | None:
     if left_s is not None and left_s < MAX_TIMEOUT_S:
         bounds.append(max(0.001, left_s))
     return min(bounds, default=None)
+
+
+def _traceparent(request: Request, context: Context) -> str:
+    """The caller's trace: parameter ``traceparent``, of which each request of a stream has its own, or metadata."""
+    if _TRACEPARENT in request.parameters:
+        return request.parameters[_TRACEPARENT].string_param
+    for key, value in context.invocation_metadata() or ():
+        if key == _TRACEPARENT and isinstance(value, str):
+            return value
+    return ""
 
 
 def _payload(fields: Mapping[str, FieldView]) -> bytes:

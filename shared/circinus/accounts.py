@@ -38,8 +38,9 @@ class OperatorAccount:
 class Account:
     """What a generation promised of a query beside what was seen of it.
 
-    ``open``: too little was seen to judge, the figures that follow it are 0. ``latency_ms`` is the 90% interval of the
-    percentile that the SLO is of over as many items as were seen; ``slo_probability_ratio`` likewise.
+    ``scored``: items that ``accuracy_seen_ratio`` is the mean of. ``open``: too little was seen to judge, the figures
+    that follow it are 0. ``latency_ms`` is the 90% interval of the percentile that the SLO is of over as many items as
+    were seen; ``slo_probability_ratio`` likewise.
     """
 
     query_id: QueryId
@@ -65,6 +66,7 @@ class Account:
     throughput_seen_per_s: float
     slo_probability_ratio: float
     slo_met: bool
+    scored: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,6 +155,7 @@ def _account(message: planner_pb2.Account) -> Account:
         throughput_seen_per_s=message.throughput_seen_per_s,
         slo_probability_ratio=message.slo_probability_ratio,
         slo_met=message.slo_met,
+        scored=seen.scored,
     )
 
 

@@ -27,9 +27,12 @@ from circinus.accounts import AccountsReport, accounts_from_message
 from circinus.admin import Admin
 from circinus.channel import CHUNK_BYTES, MAX_BLOB_BYTES
 from circinus.contexts import Context, Credentials
+from circinus.declared_calls import DeclaredCalls, Upload
 from circinus.device_calls import DeviceCalls
 from circinus.errors import NotFound, TimedOut, TooLarge, Unreachable
 from circinus.event_calls import EventCalls
+from circinus.line_calls import LineCalls
+from circinus.look_calls import LookCalls
 from circinus.model.device import Digest
 from circinus.model.pipeline import PipelineId
 from circinus.model.query import Query, QueryId
@@ -77,7 +80,7 @@ class AddProgress:
     existed: bool = False
 
 
-class Client(DeviceCalls, EventCalls):
+class Client(DeclaredCalls, DeviceCalls, EventCalls, LookCalls, LineCalls):
     """A connection to one planner. Every call has a deadline; what the planner refuses comes as its own error.
 
     ``credentials``: a certificate or a token, and the root that is trusted; None: in the clear, on loopback only.
@@ -151,6 +154,21 @@ class Client(DeviceCalls, EventCalls):
         Raises:
             InvalidInput: the folder's pipeline.yaml, code or source is wrong.
         """
+        made = await self.upload_pipeline(folder, on_progress=on_progress)
+        request = planner_pb2.AddPipelineRequest(spec_yaml=made.spec_yaml, bundle_digest=made.bundle_digest)
+        for name, digest, count in made.contents:
+            request.contents.add(name=name, digest=digest, samples=count)
+        response = await self._ask("AddPipeline", request)
+        return PipelineId(response.pipeline_id)
+
+    async def upload_pipeline(
+        self, folder: Path, *, on_progress: Callable[[AddProgress], None] = lambda _: None
+    ) -> Upload:
+        """Does all that ``add_pipeline`` does, but register the pipeline.
+
+        Raises:
+            InvalidInput: the folder's pipeline.yaml, code or source is wrong.
+        """
         # YAML belongs to those who read files, not to every client.
         from circinus.spec.folder import PIPELINE_FILE, load_pipeline, read_text
 
@@ -159,16 +177,15 @@ class Client(DeviceCalls, EventCalls):
         on_progress(AddProgress(step="pack", what=pipeline.id, done=0, total=1))
         data = await asyncio.to_thread(bundle.pack_folder, folder, pipeline)
         on_progress(AddProgress(step="pack", what=pipeline.id, done=1, total=1))
-        request = planner_pb2.AddPipelineRequest(spec_yaml=text)
-        request.bundle_digest = await self.upload(data, what="bundle", on_progress=on_progress)
+        bundle_digest = await self.upload(data, what="bundle", on_progress=on_progress)
+        contents = []
         for index, content in enumerate(pipeline.contents):
             step = AddProgress(step="samples", what=content.name, done=index, total=len(pipeline.contents))
             on_progress(step)
             data = await samples.generate(folder, pipeline, content)
             digest = await self.upload(data, what=content.name, on_progress=on_progress)
-            request.contents.add(name=content.name, digest=digest, samples=content.samples)
-        response = await self._ask("AddPipeline", request)
-        return PipelineId(response.pipeline_id)
+            contents.append((content.name, digest, content.samples))
+        return Upload(spec_yaml=text, bundle_digest=bundle_digest, contents=tuple(contents))
 
     async def upload(
         self, data: bytes, *, what: str = "blob", on_progress: Callable[[AddProgress], None] = lambda _: None
@@ -237,9 +254,17 @@ class Client(DeviceCalls, EventCalls):
         """Stops serving a query and forgets it."""
         await self._ask("RemoveQuery", planner_pb2.RemoveQueryRequest(query_id=query_id))
 
-    async def plan(self, extra: Sequence[Query] = ()) -> SelectionReport:
-        """What would be planned now, with these queries too; nothing is applied, nothing is profiled."""
-        request = planner_pb2.PlanSelectionRequest(extra_queries=[query_to_message(query) for query in extra])
+    async def plan(
+        self, extra: Sequence[Query] = (), *, without: Sequence[str] = (), rivals_of: int = 0
+    ) -> SelectionReport:
+        """What would be planned now, with these queries too; nothing is applied, nothing is profiled.
+
+        One of ``extra`` with the id of another query stands in its place; those ``without`` are left out.
+        ``rivals_of``: of so many plans, those of ``extra`` first, what was not chosen and why is worked out, too.
+        """
+        request = planner_pb2.PlanSelectionRequest(
+            extra_queries=[query_to_message(query) for query in extra], without_queries=without, rivals_of=rivals_of
+        )
         response = await self._ask("PlanSelection", request, PLAN_TIMEOUT_S)
         return selection_report_from_message(response)
 

@@ -33,19 +33,19 @@ def event(event_name: str, **fields: object) -> None:
     """Something that happened as it should."""
     _tell(event_name, fields, warning=False)
     if _logger.isEnabledFor(logging.INFO):
-        _logger.info("%s", _line(event_name, fields))
+        _logger.info("%s", line(event_name, fields))
 
 
 def warning(event_name: str, **fields: object) -> None:
     """Something that a person may want to know of."""
     _tell(event_name, fields, warning=True)
-    _logger.warning("%s", _line(event_name, fields))
+    _logger.warning("%s", line(event_name, fields))
 
 
 def debug(event_name: str, **fields: object) -> None:
     """Something for whoever looks into a fault."""
     if _logger.isEnabledFor(logging.DEBUG):
-        _logger.debug("%s", _line(event_name, fields))
+        _logger.debug("%s", line(event_name, fields))
 
 
 @contextmanager
@@ -63,7 +63,8 @@ def _tell(event_name: str, fields: dict[str, object], *, warning: bool) -> None:
         listener(event_name, {key: _text(value) for key, value in fields.items()}, warning)
 
 
-def _line(event_name: str, fields: dict[str, object]) -> str:
+def line(event_name: str, fields: Mapping[str, object]) -> str:
+    """An event as one line of text."""
     return " ".join([event_name, *(f"{key}={_value(value)}" for key, value in fields.items())])
 
 

@@ -16,6 +16,7 @@ from circinus.model.plan import Interval, Plan, Selection, UnplacedQuery
 from circinus.model.plan_diff import PlanDiff
 from circinus.model.query import Query, QueryId
 from circinus.model.search import SearchPhase, SearchState
+from circinus.plan_details import PlanDetail, plan_detail_from_message
 from circinus.stand_by_reports import (
     StandByEpisode,
     StandByState,
@@ -83,7 +84,7 @@ class DeviceState:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PipelineState:
-    """A registered pipeline. ``queries`` is how many use it."""
+    """A registered pipeline. ``queries``: how many use it; ``inputs``: what each operator reads (or "source")."""
 
     id: PipelineId
     bundle_digest: Digest
@@ -92,6 +93,8 @@ class PipelineState:
     operator_ids: tuple[OperatorId, ...]
     configurations: int
     queries: int
+    inputs: Mapping[OperatorId, tuple[OperatorId, ...]] = field(default_factory=dict)
+    spec_digest: str = ""
 
 
 class QueryPhase(StrEnum):
@@ -158,6 +161,7 @@ class SelectionReport:
     solver_s: float
     diff: PlanDiff | None = None
     stand_bys: tuple[StandByState, ...] = ()
+    details: tuple[PlanDetail, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -310,6 +314,8 @@ def pipeline_state_from_message(message: planner_pb2.PipelineState) -> PipelineS
         operator_ids=tuple(OperatorId(operator_id) for operator_id in message.operator_ids),
         configurations=message.configurations,
         queries=message.queries,
+        inputs={OperatorId(one.operator_id): tuple(map(OperatorId, one.inputs)) for one in message.inputs},
+        spec_digest=message.spec_digest,
     )
 
 
@@ -347,6 +353,7 @@ def selection_report_from_message(response: planner_pb2.PlanSelectionResponse) -
         solver_s=message.solver_s,
         diff=plan_diff_from_message(response.diff) if response.HasField("diff") else None,
         stand_bys=tuple(map(stand_by_state_from_message, message.stand_bys)),
+        details=tuple(map(plan_detail_from_message, response.details)),
     )
 
 

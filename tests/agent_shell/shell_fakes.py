@@ -20,6 +20,9 @@ from circinus.model.pipeline import EnvironmentSpec, Knob, OperatorId, OperatorS
 from circinus.payload import to_message
 from circinus.v1 import control_pb2, control_pb2_grpc, types_pb2
 from circinus.wire import directive_digest
+from edge_agent.printed import Printed
+from edge_agent.serving_figures import ServingFigures
+from edge_agent.taps import Taps
 
 DEADLINE_S = 40.0
 
@@ -287,6 +290,7 @@ class FakeServing:
 
     def __init__(self, **contract) -> None:
         self.contract = contract
+        self.printed, self.taps = Printed(contract["clock"]), Taps(contract["clock"])
         self.calls: list[tuple[str, object]] = []
         self.called = asyncio.Event()
         self.windows: list[types_pb2.QueryWindow] = []
@@ -306,6 +310,12 @@ class FakeServing:
 
     def streams(self):
         return {}
+
+    def running(self):
+        return ServingFigures()
+
+    def trace_with(self, tracer):
+        self._note("trace_with", tracer)
 
     def equip(self, accelerators):
         self._note("equip", accelerators)

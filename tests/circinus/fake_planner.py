@@ -193,6 +193,54 @@ class FakePlanner(planner_pb2_grpc.PlannerServiceServicer):
         found = [one for one in self.happened if one.cursor > request.after]
         yield planner_pb2.WatchEventsResponse(events=found, missed=self.missed)
 
+    def ListDeviceLines(self, request: Any, context: Any) -> Any:
+        self._enter(context)
+        line = planner_pb2.DeviceLine(
+            device_id="camera-1",
+            site="hall",
+            tier="edge",
+            connected=True,
+            cores=2,
+            cores_planned=0.5,
+            cores_seen=0.25,
+            memory_bytes=2**31,
+            replicas=1,
+            runs=["gate/read"],
+            generation=3,
+        )
+        line.last_seen_at.FromSeconds(1_700_000_000)
+        return planner_pb2.ListDeviceLinesResponse(lines=[line], matching=1, total=1)
+
+    def ListQueryLines(self, request: Any, context: Any) -> Any:
+        self._enter(context)
+        lines = [
+            planner_pb2.QueryLine(
+                query_id=name,
+                pipeline_id=state.query.pipeline_id,
+                content=state.query.content,
+                source_device_id=state.query.source_device_id,
+                phase=state.phase,
+                serving=state.serving,
+                rate_per_s=state.query.rate_per_s,
+                weight=1,
+                planned_goodput_per_s=1.8,
+                goodput_per_s=1.75,
+                items=600,
+                attained_ratio=0.98,
+                wanted_ratio=0.95,
+                burn_ratio=0.4,
+                burn_hour_ratio=0.4,
+                burning="kept",
+                latency_planned_ms=412.3,
+                devices=["camera-1", "cloud-1"],
+            )
+            for name, state in self.queries.items()
+            if request.query_id in ("", name)
+        ]
+        return planner_pb2.ListQueryLinesResponse(
+            lines=lines, matching=len(lines), total=len(lines), goodput_per_s=1.75
+        )
+
     def UploadBlob(self, requests: Iterator[Any], context: Any) -> Any:
         self._enter(context)
         first = next(requests)

@@ -23,6 +23,7 @@ from circinus.model.what_if import (
     SetPrice,
     SetRate,
     SetSlo,
+    SetWeight,
     SloField,
 )
 from circinus.v1 import planner_pb2
@@ -146,7 +147,19 @@ def test_what_if_sends_its_changes_and_shows_before_and_after(
     capsys: pytest.CaptureFixture[str], planner: FakePlanner
 ) -> None:
     planner.diff = a_diff(after=1)
-    flags = ["--add", "2", "edge-small@shop-3", "--remove", "gateway-1", "--rate", "q=2x", "--price", "vm=0.2"]
+    flags = [
+        "--add",
+        "2",
+        "edge-small@shop-3",
+        "--remove",
+        "gateway-1",
+        "--rate",
+        "q=2x",
+        "--weight",
+        "q=3",
+        "--price",
+        "vm=0.2",
+    ]
     code, out, _ = run(capsys, "what-if", *flags, "--slo", "q:latency_ms=200", "--cordon", "camera-1")
     assert code == 3
     assert [what_if_from_message(change) for change in planner.changes] == [
@@ -154,6 +167,7 @@ def test_what_if_sends_its_changes_and_shows_before_and_after(
         RemoveDevice(device="gateway-1"),
         CordonDevice(device="camera-1"),
         SetRate(query="q", rate_per_s=Figure(value=2.0, factor=True)),
+        SetWeight(query="q", weight=Figure(value=3.0)),
         SetPrice(device="vm", price_per_h=Figure(value=0.2)),
         SetSlo(query="q", field=SloField.LATENCY_MS, value=200.0),
     ]

@@ -20,6 +20,7 @@ from circinus.model.what_if import (
     SetPrice,
     SetRate,
     SetSlo,
+    SetWeight,
     SloField,
 )
 from circinus.v1 import planner_pb2
@@ -33,6 +34,7 @@ changes = st.one_of(
     st.builds(RemoveDevice, device=names, count=st.none() | counts),
     st.builds(CordonDevice, device=names),
     st.builds(SetRate, query=st.sampled_from(["*", "desk"]), rate_per_s=amounts),
+    st.builds(SetWeight, query=st.sampled_from(["*", "desk"]), weight=amounts),
     st.builds(SetPrice, device=names, price_per_h=amounts),
     st.builds(SetSlo, query=st.sampled_from(["*", "desk"]), field=st.sampled_from(SloField), value=st.none() | figures),
 )

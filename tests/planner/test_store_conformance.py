@@ -20,6 +20,7 @@ from cloud_planner.core.search_terms import (
 )
 from cloud_planner.store import (
     BlobStore,
+    Changes,
     GenerationRecord,
     Keeping,
     Mark,
@@ -377,3 +378,51 @@ def test_what_was_left_half_received_is_swept_at_the_start(tmp_path):
     (tmp_path / "incoming-abc").write_bytes(b"half")
     BlobStore(tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+async def test_what_files_declare_is_put_in_at_once_or_not_at_all(store):
+    await store.put_pipeline(a_pipeline("old"))
+    await store.put_queries([a_query("first"), a_query("second"), a_query("third")])
+    for name in ("first", "second"):
+        await store.put_search(
+            SearchRecord(query_id=name, submitted_at=NOW, attempts=(), state=planner_pb2.SearchState())
+        )
+    mark = Mark(device_id="camera", people={"zone": "north"})
+    await store.apply_changes(
+        Changes(
+            pipelines=(a_pipeline("words"),),
+            queries=(a_query("first", rate_per_s=9.0), a_query("fourth")),
+            marks=(mark,),
+            removed_queries=("second",),
+            removed_pipelines=("old",),
+            begun_anew=("first",),
+        )
+    )
+    assert [record.id for record in await store.pipelines()] == ["words"]
+    # One in the place of another keeps its turn.
+    assert [(query.id, query.rate_per_s) for query in await store.queries()] == [
+        ("first", 9.0),
+        ("third", 2.0),
+        ("fourth", 2.0),
+    ]
+    assert await store.marks() == (mark,)
+    assert await store.searches() == ()
+    with pytest.raises(sqlite3.IntegrityError):
+        await store.apply_changes(
+            Changes(removed_queries=("third",), pipelines=(replace(a_pipeline("bad"), spec_yaml=None),))
+        )
+    assert len(await store.queries()) == 3
+
+
+async def test_nothing_was_numbered_before_a_restore_until_there_was_one(store):
+    assert await store.generation_floor() == 0
+
+
+def a_pipeline(pipeline_id):
+    return PipelineRecord(
+        id=pipeline_id,
+        spec_yaml="pipeline: x",
+        bundle_digest=fake_digest("bundle"),
+        environment_digest=fake_digest("environment"),
+        contents=(ContentRef(name="plain", digest=fake_digest("samples"), samples=4),),
+    )

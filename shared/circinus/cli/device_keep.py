@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from circinus.cli import exits
+from circinus.cli.confirmation import confirm
+from circinus.cli.dry_run import DryRunOption, tell_plans
 from circinus.cli.output import Output, document_of, emit, lines, say
 from circinus.cli.session import DEFAULT_ADDRESS, OutputOption, PlannerOption, ask
 from circinus.client import Client
 from circinus.device_calls import DRAIN_TIMEOUT_S, DrainProgress
 from circinus.errors import InvalidInput
 from circinus.model.label import key_fault, label_fault
+from circinus.model.what_if import CordonDevice, RemoveDevice
 from circinus.reports import DeviceState
 
 if TYPE_CHECKING:
@@ -27,6 +30,7 @@ TimeoutOption = Annotated[float, typer.Option("--timeout", min=0.1, help="Longes
 def cordon(
     device_id: DeviceArgument,
     why: WhyOption = "",
+    dry_run: DryRunOption = False,
     planner: PlannerOption = DEFAULT_ADDRESS,
     output: OutputOption = Output.TABLE,
 ) -> int:
@@ -34,6 +38,8 @@ def cordon(
 
     Example: circinus device cordon gateway-1
     """
+    if dry_run:
+        return tell_plans(output, ask(planner, lambda client: client.what_if([CordonDevice(device=device_id)])).diff)
     state = ask(planner, lambda client: client.cordon(device_id, why))
     emit(output, state, lambda: lines(f"{device_id} is cordoned: nothing new is put on it"))
     return exits.OK
@@ -54,6 +60,7 @@ def uncordon(
 def drain(
     device_id: DeviceArgument,
     why: WhyOption = "",
+    dry_run: DryRunOption = False,
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Until nothing moves any more.")] = True,
     timeout_s: TimeoutOption = DRAIN_TIMEOUT_S,
     planner: PlannerOption = DEFAULT_ADDRESS,
@@ -63,6 +70,8 @@ def drain(
 
     Example: circinus device drain gateway-1 --wait
     """
+    if dry_run:
+        return _without(device_id, planner, output)
 
     async def action(client: Client) -> DrainProgress:
         return await _followed(client.drain(device_id, why, wait=wait, timeout_s=timeout_s))
@@ -79,6 +88,7 @@ def leave(
         bool, typer.Option("--force", help="The box is gone for good: forget it now, whatever runs there.")
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", help="With --force: it is meant.")] = False,
+    dry_run: DryRunOption = False,
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Until it is gone.")] = True,
     timeout_s: TimeoutOption = DRAIN_TIMEOUT_S,
     planner: PlannerOption = DEFAULT_ADDRESS,
@@ -88,9 +98,11 @@ def leave(
 
     Example: circinus device leave gateway-1
     """
+    if dry_run:
+        return _without(device_id, planner, output)
     if force and not yes:
-        raise InvalidInput(
-            f"--force forgets {device_id} at once, whatever runs there, for good; add --yes if that is meant"
+        confirm(
+            f"--force forgets {device_id} at once, whatever runs there, for good", "without --force it is drained first"
         )
 
     async def action(client: Client) -> DrainProgress:
@@ -99,6 +111,11 @@ def leave(
     last = ask(planner, action)
     emit(output, last, lambda: lines(f"{device_id} has left; its name is free") if last.gone else _drained(last))
     return exits.PARTIAL if last.ended and last.staying else exits.OK
+
+
+def _without(device_id: str, planner: str, output: Output) -> int:
+    """What plans would change if a device were not there: what is bound to it, such as a source, has none then."""
+    return tell_plans(output, ask(planner, lambda client: client.what_if([RemoveDevice(device=device_id)])).diff)
 
 
 async def _followed(progress: AsyncIterator[DrainProgress]) -> DrainProgress:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from circinus.cli.output import amount, lines, table
-from circinus.cli.plan_table import knobs_text
+from circinus.model.pipeline import knobs_text
 from circinus.model.plan import Plan
 from circinus.model.plan_diff import Change, DeviceDiff, PlanDiff, QueryDiff
 

@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from circinus.errors import CircinusError, InvalidInput, NotAllowed, NotKnown, TimedOut, Unreachable, WrongAuthority
+from circinus.errors import (
+    AgainstPolicy,
+    CircinusError,
+    InvalidInput,
+    NotAllowed,
+    NotKnown,
+    TimedOut,
+    Unreachable,
+    WrongAuthority,
+)
 
 OK = 0
 ERROR = 1
@@ -21,6 +30,7 @@ _BY_KIND: tuple[tuple[type[CircinusError], int], ...] = (
     (InvalidInput, USAGE),
     (Unreachable, UNREACHABLE),
     (NotAllowed, NOT_ALLOWED),
+    (AgainstPolicy, NOT_ALLOWED),
     (NotKnown, NOT_ALLOWED),
     (WrongAuthority, NOT_ALLOWED),
     (TimedOut, TIMED_OUT),

@@ -15,10 +15,13 @@ import typer
 import circinus
 from circinus import contexts
 from circinus.cli import (
+    apply,
     audit,
     audit_log,
+    backup,
     completion,
     context,
+    demo,
     device,
     doctor,
     exits,
@@ -26,13 +29,18 @@ from circinus.cli import (
     happened,
     identity,
     ledger,
+    logs,
     person,
     pipeline,
     plan,
     query,
     report,
     support_bundle,
+    tap,
     tokens,
+    top,
+    up,
+    version,
     watch,
     what_if,
 )
@@ -70,7 +78,17 @@ app.command("completion")(completion.completion)
 app.command("ledger")(ledger.ledger)
 app.command("audit-log")(audit_log.audit_log)
 app.command("events")(happened.events)
+app.command("logs")(logs.logs)
+app.command("tap")(tap.tap)
+app.command("top")(top.top)
 app.command("report")(report.report)
+app.command("backup")(backup.backup)
+app.command("restore")(backup.restore)
+app.command("up")(up.up)
+app.command("down")(up.down)
+app.command("demo")(demo.demo)
+app.command("apply")(apply.apply)
+app.command("version")(version.version)
 
 
 def _show_version(wanted: bool) -> None:
@@ -186,7 +204,7 @@ def _fail(error: Exception, message: str, code: int, arguments: Sequence[str]) -
     say(f"circinus: {message}" if "\n" not in message else f"circinus:\n{message}", style="red")
     if _wants_json(arguments):
         # What prints one document a line ends with one, too.
-        indent = None if list(arguments[:2]) in (["query", "watch"], ["query", "results"]) else 2
+        indent = None if _prints_lines(arguments) else 2
         sys.stdout.write(json.dumps({"error": _error_document(error, message, code)}, indent=indent) + "\n")
     return code
 
@@ -198,6 +216,13 @@ def _error_document(error: Exception, message: str, code: int) -> dict[str, Any]
     elif isinstance(error, (InvalidInput, CodeFailed)) and error.violations:
         found["violations"] = document_of(error.violations)
     return found
+
+
+def _prints_lines(arguments: Sequence[str]) -> bool:
+    """Whether a command prints one document a line, for as long as there are any."""
+    given = list(arguments)
+    follows = given[:1] == ["logs"] and bool({"-f", "--follow"}.intersection(given))
+    return follows or given[:1] == ["tap"] or given[:2] in (["query", "watch"], ["query", "results"])
 
 
 def _wants_json(arguments: Sequence[str]) -> bool:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from circinus import bundle
 from circinus.cli import exits, pipeline_check, pipeline_export, pipeline_profile
 from circinus.cli.output import Output, emit, lines, table
 from circinus.cli.pipeline_check import FolderArgument
@@ -13,6 +15,9 @@ from circinus.cli.progress import AddBars
 from circinus.cli.removal import remove_each
 from circinus.cli.session import DEFAULT_ADDRESS, OutputOption, PlannerOption, ask
 from circinus.client import Client
+from circinus.model.changes import PipelineFacts, Things, changes
+from circinus.model.pipeline import Pipeline, PipelineId
+from circinus.spec.digest import spec_digest
 from circinus.spec.folder import load_pipeline
 
 app = typer.Typer(no_args_is_help=True, help="Pipelines: operators with knobs, from a folder with a pipeline.yaml.")
@@ -26,6 +31,9 @@ app.command("export")(pipeline_export.export)
 @app.command("add")
 def add(
     folder: FolderArgument,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say whether it is new or another one; send nothing.")] = (
+        False
+    ),
     planner: PlannerOption = DEFAULT_ADDRESS,
     output: OutputOption = Output.TABLE,
 ) -> int:
@@ -33,6 +41,8 @@ def add(
 
     Example: circinus pipeline add examples/documents
     """
+    if dry_run:
+        return _dry_add(folder, planner, output)
 
     async def action(client: Client) -> str:
         with AddBars() as bars:
@@ -41,6 +51,31 @@ def add(
     pipeline_id = ask(planner, action)
     emit(output, {"pipeline_id": pipeline_id}, lambda: lines(f"pipeline {pipeline_id} is registered"))
     return exits.OK
+
+
+def _dry_add(folder: Path, planner: str, output: Output) -> int:
+    pipeline = load_pipeline(folder)
+    facts = facts_of(folder, pipeline)
+    (found,) = changes(Things(pipelines={pipeline.id: facts}), Things(pipelines=ask(planner, known_pipelines)))
+    said = f"pipeline {found.id}: {found.verdict.value}" + (f" ({', '.join(found.details)})" if found.details else "")
+    document = {"pipeline_id": found.id, "verdict": found.verdict, "details": found.details, "dry_run": True}
+    emit(output, document, lambda: lines(f"{said}; nothing was sent: this was a dry run"))
+    return exits.OK
+
+
+async def known_pipelines(client: Client) -> dict[PipelineId, PipelineFacts]:
+    """What the planner has, as it is told apart."""
+    return {
+        state.id: PipelineFacts(bundle_digest=state.bundle_digest, spec_digest=state.spec_digest)
+        for state in await client.pipelines()
+    }
+
+
+def facts_of(folder: Path, pipeline: Pipeline) -> PipelineFacts:
+    """What a folder has, as it is told apart."""
+    return PipelineFacts(
+        bundle_digest=bundle.digest_of(bundle.pack_folder(folder, pipeline)), spec_digest=spec_digest(pipeline)
+    )
 
 
 @app.command("ls")
@@ -68,6 +103,7 @@ def ls(planner: PlannerOption = DEFAULT_ADDRESS, output: OutputOption = Output.T
 @app.command("rm")
 def rm(
     pipeline_ids: Annotated[list[str], typer.Argument(metavar="PIPELINE...")],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say whether they could be removed.")] = False,
     planner: PlannerOption = DEFAULT_ADDRESS,
     output: OutputOption = Output.TABLE,
 ) -> int:
@@ -75,7 +111,16 @@ def rm(
 
     Example: circinus pipeline rm documents
     """
-    return ask(planner, lambda client: remove_each(client.remove_pipeline, "pipeline", pipeline_ids, output))
+
+    async def action(client: Client) -> int:
+        if not dry_run:
+            return await remove_each(client.remove_pipeline, "pipeline", pipeline_ids, output)
+        await client.apply_changes(remove_pipelines=pipeline_ids, validate_only=True)
+        document = {"removable": pipeline_ids, "dry_run": True}
+        emit(output, document, lambda: lines("they can be removed; nothing was: this was a dry run"))
+        return exits.OK
+
+    return ask(planner, action)
 
 
 @app.command("lint")

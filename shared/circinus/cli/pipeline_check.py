@@ -10,9 +10,9 @@ import typer
 
 from circinus.cli import exits
 from circinus.cli.output import Output, amount, emit, lines, say, size, table
-from circinus.cli.plan_table import knobs_text
 from circinus.cli.plugged import plugged
 from circinus.cli.session import OutputOption
+from circinus.model.pipeline import knobs_text
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

@@ -13,12 +13,12 @@ from circinus.cli import exits
 from circinus.cli.front_picture import draw_fronts
 from circinus.cli.output import Output, amount, emit, lines, say, size, table
 from circinus.cli.pipeline_check import MISSING, FolderArgument
-from circinus.cli.plan_table import interval_text, knobs_text
+from circinus.cli.plan_table import interval_text
 from circinus.cli.plugged import plugged
 from circinus.cli.progress import LocalProfileBar
 from circinus.cli.session import OutputOption
 from circinus.errors import CircinusError
-from circinus.model.pipeline import Configuration
+from circinus.model.pipeline import Configuration, knobs_text
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

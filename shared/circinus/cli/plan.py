@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -45,6 +46,10 @@ def plan(
     record: Annotated[
         Path | None, typer.Option("--record", metavar="FILE", help="Where to write what `circinus audit` reads.")
     ] = None,
+    rivals_of: Annotated[
+        int,
+        typer.Option("--rivals", min=0, max=50, metavar="N", help="Of so many plans, what was not chosen, and why."),
+    ] = 3,
     planner: PlannerOption = DEFAULT_ADDRESS,
     output: Annotated[
         Output | None, typer.Option("--output", "-o", help="table; with --offline json, if not given.")
@@ -74,7 +79,7 @@ def plan(
         return _write_record(planner, record)
 
     async def action(client: Client) -> tuple[SelectionReport, Measures]:
-        return await client.plan(extra), await measures_of(client, extra)
+        return await client.plan(extra, rivals_of=0 if diff else rivals_of), await measures_of(client, extra)
 
     found, measures = ask(planner, action)
     if diff:
@@ -87,7 +92,7 @@ def plan(
 
 
 def _view(report: SelectionReport, measures: Measures) -> RenderableType:
-    view = selection_view(report, measures)
+    view = selection_view(report, measures, datetime.now(UTC))
     return lines(view, "", stand_bys_view(report.stand_bys)) if report.stand_bys else view
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from circinus.cli.output import amount, lines, table
-from circinus.model.pipeline import KnobValue, knobs_of
+from circinus.model.pipeline import knobs_of, knobs_text
 from circinus.model.plan import Certainty, Interval, OperatorPlan, Plan, Selection
 from circinus.model.query import DEFAULT_PERCENTILE_RATIO
 from circinus.reports import SelectionReport
@@ -52,13 +53,6 @@ def provisional_text(probability_ratio: float) -> str:
     return f"provisional, P {probability_ratio:.2f}"
 
 
-def knobs_text(knobs: Mapping[str, KnobValue]) -> str:
-    """Knobs on one line."""
-    return " ".join(
-        f"{name}={str(value).lower() if isinstance(value, bool) else value}" for name, value in knobs.items()
-    )
-
-
 def interval_text(interval: Interval, digits: int = 3) -> str:
     """A figure with its interval."""
     value, low, high = (amount(figure, digits) for figure in (interval.value, interval.low, interval.high))
@@ -88,7 +82,8 @@ def percentile_name(percentile_ratio: float | None) -> str:
     return f"p{(percentile_ratio or DEFAULT_PERCENTILE_RATIO) * 100:g}"
 
 
-def _operator_row(plan: Plan, operator: OperatorPlan) -> tuple[str, ...]:
+def share_text(operator: OperatorPlan) -> str:
+    """What an operator gets of a device."""
     share = f"{operator.replicas} × {operator.cores:g} core"
     if operator.accelerator_slots:
         share += f" + {operator.accelerator_slots} accelerator"
@@ -96,9 +91,13 @@ def _operator_row(plan: Plan, operator: OperatorPlan) -> tuple[str, ...]:
         share += f", batch {operator.batch}"
     if operator.share_ratio < 1:
         share += f", {operator.share_ratio:.0%} of items"
+    return share
+
+
+def _operator_row(plan: Plan, operator: OperatorPlan) -> tuple[str, ...]:
     knobs = knobs_text(knobs_of(plan.configuration, operator.operator_id))
     service = amount(operator.service_ms)
-    return (f"  {operator.operator_id}", operator.device_id, knobs, share, service, "", "", "")
+    return (f"  {operator.operator_id}", operator.device_id, knobs, share_text(operator), service, "", "", "")
 
 
 def why_text(plan: Plan) -> str:
@@ -122,11 +121,24 @@ def _provisional_lines(selection: Selection) -> list[str]:
     return [f"        {amount(selection.provisional_per_s)}/s of {plans} more is provisional, not counted"]
 
 
-def selection_view(report: SelectionReport, measures: Measures) -> RenderableType:
-    """A whole selection: plans, why, what is not placed, bound and gap."""
+def _money(report: SelectionReport) -> str:
+    """What a thousand items of all plans cost together; empty: their rates are not told."""
+    items_per_s = sum(one.rate_per_s for one in report.details)
+    return f", {amount(report.selection.cost_per_h / items_per_s / 3.6)} per 1,000 items" if items_per_s else ""
+
+
+def selection_view(report: SelectionReport, measures: Measures, now: datetime) -> RenderableType:
+    """A whole selection: plans, why, what was not chosen, what is not placed, bound and gap."""
+    from circinus.cli.detail_table import details_table, rivals_table
+
     selection = report.selection
     parts: list[RenderableType | str] = []
-    if selection.plans:
+    if selection.plans and report.details:
+        details = {one.query_id: one for one in report.details}
+        parts += [details_table(selection.plans, details, measures, now), ""]
+        if (rivals := rivals_table(report.details)) is not None:
+            parts += [rivals, ""]
+    elif selection.plans:
         parts += [
             plans_table(selection.plans, measures),
             "",
@@ -144,7 +156,7 @@ def selection_view(report: SelectionReport, measures: Measures) -> RenderableTyp
         f"(gap {selection.gap_ratio:.1%})",
         *_provisional_lines(selection),
         f"cost    {amount(selection.cost_per_h)}/h, bound {amount(selection.cost_bound_per_h)}/h "
-        f"(gap {selection.cost_gap_ratio:.1%})",
+        f"(gap {selection.cost_gap_ratio:.1%})" + _money(report),
         f"solver  {selection.solver_status}, {report.solver_s:.2f} s",
     ]
     return lines(*parts)

@@ -10,6 +10,7 @@ import typer
 import yaml
 
 from circinus.cli import exits, query_results, query_watch
+from circinus.cli.dry_run import DryRunOption, tell_plans
 from circinus.cli.output import Output, amount, emit, lines, say, table
 from circinus.cli.plan_table import Measures, accuracy_name, plans_table, provisional_text, why_text
 from circinus.cli.progress import WatchBars
@@ -81,6 +82,7 @@ def submit(
         typer.Option("--selector", "-l", help="The devices that its operators may run on: 'site=shop-1,gpu'."),
     ] = None,
     sink: Annotated[str | None, typer.Option("--sink", help="Where its device writes results: file:/PATH.")] = None,
+    dry_run: DryRunOption = False,
     wait: Annotated[bool, typer.Option("--wait", help="Until all is decided and rolled out.")] = False,
     timeout_s: Annotated[float, typer.Option("--timeout", min=0.1, help="Longest wait in seconds.")] = 3_600.0,
     planner: PlannerOption = DEFAULT_ADDRESS,
@@ -119,6 +121,8 @@ def submit(
             "nothing to submit: give a file (-f queries.yaml) or --pipeline, --content, --source and --rate"
         )
     queries = read_queries(file) if file is not None else _from_flags(given or {})
+    if dry_run:
+        return tell_plans(output, ask(planner, lambda client: client.plan(queries)).diff)
 
     async def action(client: Client) -> tuple[QueryState, ...]:
         submitted = await client.submit(queries)
@@ -280,14 +284,28 @@ app.command("results")(query_results.results)
 @app.command("rm")
 def rm(
     query_ids: Annotated[list[str], typer.Argument(metavar="QUERY...")],
+    dry_run: DryRunOption = False,
+    wait: Annotated[bool, typer.Option("--wait", help="Until nothing of them runs any more.")] = False,
+    timeout_s: Annotated[float, typer.Option("--timeout", min=0.1, help="Longest wait in seconds.")] = 600.0,
     planner: PlannerOption = DEFAULT_ADDRESS,
     output: OutputOption = Output.TABLE,
 ) -> int:
     """Stops serving queries and forgets them.
 
-    Example: circinus query rm gate
+    Example: circinus query rm gate --wait
     """
-    return ask(planner, lambda client: remove_each(client.remove_query, "query", query_ids, output))
+
+    async def action(client: Client) -> int:
+        if dry_run:
+            for query_id in query_ids:
+                await client.query(query_id)
+            return tell_plans(output, (await client.plan(without=query_ids)).diff)
+        code = await remove_each(client.remove_query, "query", query_ids, output)
+        if wait:
+            await watch_until_settled(client, timeout_s)
+        return code
+
+    return ask(planner, action)
 
 
 async def measures_of(client: Client, extra: Sequence[Query]) -> Measures:

@@ -12,11 +12,11 @@ import typer
 
 from circinus.cli import exits
 from circinus.cli.output import amount, document_of, say
-from circinus.cli.plan_table import accuracy_name, interval_text, knobs_text, provisional_text
+from circinus.cli.plan_table import accuracy_name, interval_text, provisional_text
 from circinus.cli.progress import SearchBar
 from circinus.cli.session import DEFAULT_ADDRESS, PlannerOption, ask
 from circinus.client import Client
-from circinus.model.pipeline import Configuration, configuration_key
+from circinus.model.pipeline import Configuration, configuration_key, knobs_text
 from circinus.model.plan import Interval
 from circinus.model.search import SearchPhase, SearchState, SearchStep
 from circinus.reports import QueryState
@@ -67,7 +67,7 @@ def watch(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Line:
+class WatchLine:
     """What was known from one moment on. ``phase`` is the query's own where no search is told of."""
 
     query_id: str
@@ -100,7 +100,7 @@ class _Lines:
         step = state.search.history[-1]
         return step.elapsed_s + max(0.0, (now - step.at).total_seconds())
 
-    def new(self, state: QueryState, now: datetime) -> list[_Line]:
+    def new(self, state: QueryState, now: datetime) -> list[WatchLine]:
         """The lines that have not been given yet."""
         lines = [_line(state, self.elapsed_s(state, now))]
         if state.search is not None and state.search.history:
@@ -114,15 +114,15 @@ class _Lines:
             lines = [*told, *lines]
         return [line for line in lines if self._is_news(line)]
 
-    def _is_news(self, line: _Line) -> bool:
+    def _is_news(self, line: WatchLine) -> bool:
         before, self._said = self._said, (*_found(line), line.finished, line.stopped, line.serving)
         return self._said != before
 
 
-def _line(state: QueryState, elapsed_s: float) -> _Line:
+def _line(state: QueryState, elapsed_s: float) -> WatchLine:
     search, plan = state.search, state.plan
     if search is None:
-        return _Line(
+        return WatchLine(
             query_id=state.query.id,
             elapsed_s=elapsed_s,
             phase=state.phase.value,
@@ -131,7 +131,7 @@ def _line(state: QueryState, elapsed_s: float) -> _Line:
             cost_per_h=plan.cost_per_h if plan else None,
             serving=state.serving,
         )
-    return _Line(
+    return WatchLine(
         query_id=state.query.id,
         elapsed_s=elapsed_s,
         phase=search.phase.value,
@@ -148,8 +148,8 @@ def _line(state: QueryState, elapsed_s: float) -> _Line:
     )
 
 
-def _step_line(query_id: str, step: SearchStep, agreement: bool) -> _Line:
-    return _Line(
+def _step_line(query_id: str, step: SearchStep, agreement: bool) -> WatchLine:
+    return WatchLine(
         query_id=query_id,
         elapsed_s=step.elapsed_s,
         phase=step.phase.value,
@@ -161,18 +161,18 @@ def _step_line(query_id: str, step: SearchStep, agreement: bool) -> _Line:
     )
 
 
-def _found(line: _Line) -> tuple[object, ...]:
+def _found(line: WatchLine) -> tuple[object, ...]:
     """What has been found by a line: an interval only as far as it can be seen to change."""
     accuracy = interval_text(line.accuracy_ratio, 2) if line.accuracy_ratio else ""
     configuration = configuration_key(line.configuration) if line.configuration is not None else ""
     return (line.phase, configuration, accuracy, line.cost_per_h)
 
 
-def _line_json(line: _Line) -> str:
+def _line_json(line: WatchLine) -> str:
     return json.dumps(document_of(line), ensure_ascii=False)
 
 
-def _line_text(line: _Line) -> str:
+def _line_text(line: WatchLine) -> str:
     phase = _PHASE_WORDS.get(line.phase, line.phase)
     if line.phase == SearchPhase.PROVISIONAL and line.probability_ratio is not None:
         phase = provisional_text(line.probability_ratio)

@@ -7,7 +7,8 @@ from datetime import UTC
 from typing import TYPE_CHECKING
 
 from circinus.cli.output import amount, size, table
-from circinus.cli.plan_table import interval_text, knobs_text
+from circinus.cli.plan_table import interval_text
+from circinus.model.pipeline import knobs_text
 from circinus.stand_by_reports import StandByEpisode, StandByState
 
 if TYPE_CHECKING:

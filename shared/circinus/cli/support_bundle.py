@@ -16,7 +16,7 @@ from circinus.cli.doctor import examine
 from circinus.cli.output import Output, document_of, emit, lines, say, size
 from circinus.cli.session import DEFAULT_ADDRESS, PlannerOption, ask, is_insecure
 from circinus.client import Client
-from circinus.errors import CircinusError, NotAllowed, Unreachable
+from circinus.errors import CircinusError, InvalidInput, NotAllowed, Unreachable
 from circinus.redaction import Redactor, secrets_of_pem
 
 _ACCOUNTS = 100
@@ -25,8 +25,17 @@ _AUDIT_ENTRIES = 500
 
 def support_bundle(
     file: Annotated[
-        Path | None, typer.Option("--file", "-o", metavar="FILE.tar.gz", help="Where it goes; else here, by the time.")
+        Path | None, typer.Option("--file", metavar="FILE.tar.gz", help="Where it goes; else here, by the time.")
     ] = None,
+    form: Annotated[
+        str,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="table|json|yaml|FILE.tar.gz",
+            help="How the manifest is printed; what ends in .tar.gz: where the bundle goes.",
+        ),
+    ] = "table",
     state_dirs: Annotated[
         list[Path] | None,
         typer.Option("--state-dir", metavar="DIR", help="The state folder of a daemon of this machine: its logs, too."),
@@ -39,7 +48,7 @@ def support_bundle(
         bool, typer.Option("--journal/--no-journal", help="What systemd keeps of the daemons of this machine, too.")
     ] = True,
     offline: Annotated[bool, typer.Option("--offline", help="Asks no planner: what is on this machine alone.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Prints the manifest as JSON.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="The same as -o json.")] = False,
     planner: PlannerOption = DEFAULT_ADDRESS,
 ) -> int:
     """Writes what is known of the planner, its fleet and this machine's daemons into one archive, without secrets.
@@ -49,6 +58,9 @@ def support_bundle(
     Example: circinus support-bundle --offline --no-journal -o support.tar.gz
     """
     now = datetime.now(UTC)
+    output, file = _told_where(form, file)
+    if as_json:
+        output = Output.JSON
     path = file or Path(f"circinus-support-{now:%Y%m%d-%H%M%S}.tar.gz")
     bundle = support.Bundle(Redactor(_known_secrets(state_dirs or ())))
     bundle.put_document("versions.json", support.versions())
@@ -67,8 +79,23 @@ def support_bundle(
         support.put_journal(bundle)
     bundle.write(path, now)
     manifest = {"file": path, "size_bytes": path.stat().st_size, **bundle.manifest(now)}
-    emit(Output.JSON if as_json else Output.TABLE, manifest, lambda: lines(*_told(path, bundle)))
+    emit(output, manifest, lambda: lines(*_told(path, bundle)))
     return exits.OK if asked else exits.PARTIAL
+
+
+def _told_where(form: str, file: Path | None) -> tuple[Output, Path | None]:
+    """How to print, and where to: -o takes either.
+
+    Raises:
+        InvalidInput: it is neither.
+    """
+    if form in (Output.TABLE, Output.JSON, Output.YAML):
+        return Output(form), file
+    if "." not in form and "/" not in form:
+        raise InvalidInput(f"-o {form!r} is neither table, json or yaml nor a file such as support.tar.gz")
+    if file is not None:
+        raise InvalidInput("--file and -o both name a file; leave one out")
+    return Output.TABLE, Path(form)
 
 
 def _told(path: Path, bundle: support.Bundle) -> list[str]:

@@ -22,6 +22,7 @@ from circinus.model.what_if import (
     SetPrice,
     SetRate,
     SetSlo,
+    SetWeight,
     SloField,
     WhatIf,
 )
@@ -48,6 +49,9 @@ def what_if(
     rate: Annotated[
         list[str] | None, typer.Option("--rate", metavar="QUERY=RATE", help="Another rate: 5, or 2x; QUERY *: all.")
     ] = None,
+    weight: Annotated[
+        list[str] | None, typer.Option("--weight", metavar="QUERY=WEIGHT", help="Another weight: 3, or 2x.")
+    ] = None,
     price: Annotated[
         list[str] | None, typer.Option("--price", metavar="DEVICE=PRICE", help="Another price per hour: 0.2, or 2x.")
     ] = None,
@@ -65,10 +69,10 @@ def what_if(
     planner: PlannerOption = DEFAULT_ADDRESS,
     output: OutputOption = Output.TABLE,
 ) -> int:
-    """What would be planned if devices, rates, prices or SLOs were different: before and after; nothing is applied.
+    """What would be planned if devices, rates, weights, prices or SLOs were different; nothing is applied.
 
-    Changes are made in this order: devices added, removed, cordoned, rates, prices, SLOs. Ends with 3 if fewer queries
-    would have a plan than have one now.
+    Changes are made in this order: devices added, removed, cordoned, rates, weights, prices, SLOs. Ends with 3 if fewer
+    queries would have a plan than have one now.
     Example: circinus what-if --offline examples/offline --add 2 vm
     """
     changes = parse_changes(
@@ -77,11 +81,12 @@ def what_if(
         remove=remove or (),
         cordon=cordon or (),
         rate=rate or (),
+        weight=weight or (),
         price=price or (),
         slo=slo or (),
     )
     if not changes:
-        raise InvalidInput("nothing is different: say --add, --remove, --cordon, --rate, --price or --slo")
+        raise InvalidInput("nothing is different: say --add, --remove, --cordon, --rate, --weight, --price or --slo")
     report = _from_files(offline, changes) if offline is not None else ask(planner, lambda c: c.what_if(changes))
     emit(output, report, lambda: lines(*(f"if {line}" for line in report.told), "", diff_view(report.diff)))
     return exits.INFEASIBLE if report.diff.after.plans < report.diff.before.plans else exits.OK
@@ -99,6 +104,7 @@ def parse_changes(
     remove: Iterable[str] = (),
     cordon: Iterable[str] = (),
     rate: Iterable[str] = (),
+    weight: Iterable[str] = (),
     price: Iterable[str] = (),
     slo: Iterable[str] = (),
 ) -> tuple[WhatIf, ...]:
@@ -126,6 +132,9 @@ def parse_changes(
     for text in rate:
         query, value = _pair("--rate", text, "QUERY=5 or QUERY=2x")
         changes.append(SetRate(query=query, rate_per_s=_figure("--rate", text, value)))
+    for text in weight:
+        query, value = _pair("--weight", text, "QUERY=3 or QUERY=2x")
+        changes.append(SetWeight(query=query, weight=_figure("--weight", text, value)))
     for text in price:
         device, value = _pair("--price", text, "DEVICE=0.2 or DEVICE=2x")
         changes.append(SetPrice(device=device, price_per_h=_figure("--price", text, value)))

@@ -233,6 +233,13 @@ def configuration_key(configuration: Configuration) -> str:
     return _CANONICAL.encode(dict(configuration))
 
 
+def knobs_text(knobs: Mapping[str, KnobValue]) -> str:
+    """Knobs on one line, for people."""
+    return " ".join(
+        f"{name}={str(value).lower() if isinstance(value, bool) else value}" for name, value in knobs.items()
+    )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContentRef:
     """A stored sample set."""

@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # pipelines name devices, and devices have policies
     from circinus.model.pipeline import PipelineId
+
+
+class Tap(StrEnum):
+    """What people may see of live items, each more than the one before."""
+
+    OFF = "off"
+    SHAPES = "shapes"
+    ITEMS = "items"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -15,12 +24,16 @@ class Policy:
 
     ``allowed_pipelines`` empty: all. ``max_cores`` and ``max_memory_bytes`` are of all that a directive runs; 0: no
     limit of its own. Items of the pipelines in ``data_stays`` may not leave the device's site.
+    ``tap`` is what `circinus tap` may show of items; of those in ``data_stays`` never more than shapes.
+    ``logs``: whether `circinus logs` may show what operators print.
     """
 
     allowed_pipelines: tuple[PipelineId, ...] = ()
     max_cores: float = 0.0
     max_memory_bytes: int = 0
     data_stays: tuple[PipelineId, ...] = ()
+    tap: Tap = Tap.SHAPES
+    logs: bool = True
 
     def allows(self, pipeline_id: PipelineId) -> bool:
         """Whether the pipeline may run here."""

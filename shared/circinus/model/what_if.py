@@ -54,6 +54,14 @@ class SetRate:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SetWeight:
+    """Another weight of a query, or of all."""
+
+    query: str
+    weight: Figure
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SetPrice:
     """Another price per hour of a device, or of all of a class."""
 
@@ -79,4 +87,4 @@ class SetSlo:
     value: float | None
 
 
-WhatIf = AddDevices | RemoveDevice | CordonDevice | SetRate | SetPrice | SetSlo
+WhatIf = AddDevices | RemoveDevice | CordonDevice | SetRate | SetWeight | SetPrice | SetSlo

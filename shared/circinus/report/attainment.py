@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from circinus.burn_rate import Count, burn_ratio
 from circinus.model.query import Slo
 from circinus.reports import LedgerEntry
 
@@ -32,18 +33,16 @@ class Attainment:
 def attainment(entry: LedgerEntry, slo: Slo) -> Attainment | None:
     """How a query's items did; None: there were none."""
     ended = entry.answered + entry.late + entry.dropped + entry.failed
-    if not ended:
+    attained = Count(good=entry.answered, ended=ended).attained_ratio
+    if attained is None:
         return None
-    attained = entry.answered / ended
     wanted = slo.percentile_ratio
-    allowed = 1.0 - wanted
-    burn = (1.0 - attained) / allowed if allowed > 0.0 else (0.0 if attained == 1.0 else float("inf"))
     accuracy = entry.accuracy_ratio
     bound = slo.accuracy_ratio
     return Attainment(
         attained_ratio=attained,
         wanted_ratio=wanted,
-        burn_ratio=burn,
+        burn_ratio=burn_ratio(attained, wanted),
         latency_kept=None if slo.latency_ms is None else attained >= wanted,
         accuracy_kept=None if bound is None or accuracy is None else accuracy >= bound - slo.accuracy_margin_ratio,
     )

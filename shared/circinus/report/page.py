@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from math import isfinite
 
 from circinus.cli.output import amount
-from circinus.cli.plan_table import interval_text, knobs_text, percentile_name
+from circinus.cli.plan_table import interval_text, percentile_name
 from circinus.drift_reports import finding_text
 from circinus.gap_reports import gaps_summary
+from circinus.model.pipeline import knobs_text
 from circinus.model.plan import Certainty, Plan
 from circinus.model.query import Query
 from circinus.report.attainment import attainment

@@ -72,7 +72,7 @@ class Document:
             # Events come one by one, so depth is known before a recursive composer meets it.
             if not self._check_events(text):
                 return None
-            node = yaml.compose(text, Loader=_LOADER)
+            node = self._node(text)
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
             problem = error.problem or error.context or ""
@@ -86,6 +86,11 @@ class Document:
             return None
         if node is None:
             self.error(1, "the file is empty")
+        return node
+
+    def _node(self, text: str) -> yaml.Node | None:
+        """The one document of a text; what reads several has its own way."""
+        node: yaml.Node | None = yaml.compose(text, Loader=_LOADER)
         return node
 
     def _check_events(self, text: str) -> bool:
@@ -306,6 +311,11 @@ class Document:
             self.error(node, f"{what}: {raw} is not a finite decimal number")
             return None
         return value
+
+
+def nodes_of(text: str) -> list[yaml.Node]:
+    """The documents of a text that has several; empty ones are left out."""
+    return [node for node in yaml.compose_all(text, Loader=_LOADER) if node is not None and node.tag != f"{_TAG}null"]
 
 
 def kind_of(node: yaml.Node) -> str:

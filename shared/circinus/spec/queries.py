@@ -48,9 +48,18 @@ def parse_queries(text: str, filename: str = "queries.yaml") -> tuple[Query, ...
         SpecErrors: all that is wrong with the text, each with its line.
     """
     document = Document(text, filename, max_characters=MAX_QUERIES_CHARACTERS)
-    queries: list[Query] = []
+    queries = located_queries(document, document.root, "queries file")
+    document.finish()
+    return tuple(query for query, _ in queries)
+
+
+def located_queries(
+    document: Document, root: yaml.Node | None, what: str, *, at_most: int = MAX_QUERIES
+) -> list[tuple[Query, int]]:
+    """The queries of a list in a document, each with its line."""
+    queries: list[tuple[Query, int]] = []
     seen: dict[str, int] = {}
-    for node in document.sequence(document.root, "queries file", at_least=1, at_most=MAX_QUERIES):
+    for node in document.sequence(root, what, at_least=1, at_most=at_most):
         query = _query(document, node)
         if query is None:
             continue
@@ -58,9 +67,8 @@ def parse_queries(text: str, filename: str = "queries.yaml") -> tuple[Query, ...
         if query.id and query.id in seen:
             document.error(node, f"query {query.id!r} is defined twice (first on line {seen[query.id]})")
         seen.setdefault(query.id, line)
-        queries.append(query)
-    document.finish()
-    return tuple(queries)
+        queries.append((query, line))
+    return queries
 
 
 def _query(document: Document, node: yaml.Node) -> Query | None:

@@ -50,7 +50,7 @@ GENERATION_PHASE_DRAINED: GenerationPhase
 GENERATION_PHASE_FAILED: GenerationPhase
 
 class ConnectRequest(_message.Message):
-    __slots__ = ("hello", "heartbeat", "directive_answer", "generation_status", "telemetry", "profile_progress", "profile_report", "environment_status", "fingerprint", "outbox_sequence")
+    __slots__ = ("hello", "heartbeat", "directive_answer", "generation_status", "telemetry", "profile_progress", "profile_report", "environment_status", "fingerprint", "look_chunk", "outbox_sequence")
     HELLO_FIELD_NUMBER: _ClassVar[int]
     HEARTBEAT_FIELD_NUMBER: _ClassVar[int]
     DIRECTIVE_ANSWER_FIELD_NUMBER: _ClassVar[int]
@@ -60,6 +60,7 @@ class ConnectRequest(_message.Message):
     PROFILE_REPORT_FIELD_NUMBER: _ClassVar[int]
     ENVIRONMENT_STATUS_FIELD_NUMBER: _ClassVar[int]
     FINGERPRINT_FIELD_NUMBER: _ClassVar[int]
+    LOOK_CHUNK_FIELD_NUMBER: _ClassVar[int]
     OUTBOX_SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     hello: Hello
     heartbeat: Heartbeat
@@ -70,11 +71,12 @@ class ConnectRequest(_message.Message):
     profile_report: ProfileReport
     environment_status: EnvironmentStatus
     fingerprint: _types_pb2.Fingerprint
+    look_chunk: LookChunk
     outbox_sequence: int
-    def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., heartbeat: _Optional[_Union[Heartbeat, _Mapping]] = ..., directive_answer: _Optional[_Union[DirectiveAnswer, _Mapping]] = ..., generation_status: _Optional[_Union[GenerationStatus, _Mapping]] = ..., telemetry: _Optional[_Union[Telemetry, _Mapping]] = ..., profile_progress: _Optional[_Union[ProfileProgress, _Mapping]] = ..., profile_report: _Optional[_Union[ProfileReport, _Mapping]] = ..., environment_status: _Optional[_Union[EnvironmentStatus, _Mapping]] = ..., fingerprint: _Optional[_Union[_types_pb2.Fingerprint, _Mapping]] = ..., outbox_sequence: _Optional[int] = ...) -> None: ...
+    def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., heartbeat: _Optional[_Union[Heartbeat, _Mapping]] = ..., directive_answer: _Optional[_Union[DirectiveAnswer, _Mapping]] = ..., generation_status: _Optional[_Union[GenerationStatus, _Mapping]] = ..., telemetry: _Optional[_Union[Telemetry, _Mapping]] = ..., profile_progress: _Optional[_Union[ProfileProgress, _Mapping]] = ..., profile_report: _Optional[_Union[ProfileReport, _Mapping]] = ..., environment_status: _Optional[_Union[EnvironmentStatus, _Mapping]] = ..., fingerprint: _Optional[_Union[_types_pb2.Fingerprint, _Mapping]] = ..., look_chunk: _Optional[_Union[LookChunk, _Mapping]] = ..., outbox_sequence: _Optional[int] = ...) -> None: ...
 
 class ConnectResponse(_message.Message):
-    __slots__ = ("welcome", "directive", "activate", "retire", "profile", "cancel_profile", "prepare_environment", "signed_directive", "goodbye", "acknowledgement")
+    __slots__ = ("welcome", "directive", "activate", "retire", "profile", "cancel_profile", "prepare_environment", "signed_directive", "look", "look_credit", "end_look", "goodbye", "acknowledgement")
     WELCOME_FIELD_NUMBER: _ClassVar[int]
     DIRECTIVE_FIELD_NUMBER: _ClassVar[int]
     ACTIVATE_FIELD_NUMBER: _ClassVar[int]
@@ -83,6 +85,9 @@ class ConnectResponse(_message.Message):
     CANCEL_PROFILE_FIELD_NUMBER: _ClassVar[int]
     PREPARE_ENVIRONMENT_FIELD_NUMBER: _ClassVar[int]
     SIGNED_DIRECTIVE_FIELD_NUMBER: _ClassVar[int]
+    LOOK_FIELD_NUMBER: _ClassVar[int]
+    LOOK_CREDIT_FIELD_NUMBER: _ClassVar[int]
+    END_LOOK_FIELD_NUMBER: _ClassVar[int]
     GOODBYE_FIELD_NUMBER: _ClassVar[int]
     ACKNOWLEDGEMENT_FIELD_NUMBER: _ClassVar[int]
     welcome: Welcome
@@ -93,9 +98,12 @@ class ConnectResponse(_message.Message):
     cancel_profile: CancelProfileRequest
     prepare_environment: PrepareEnvironmentRequest
     signed_directive: SignedDirective
+    look: LookRequest
+    look_credit: LookCredit
+    end_look: EndLook
     goodbye: Goodbye
     acknowledgement: Acknowledgement
-    def __init__(self, welcome: _Optional[_Union[Welcome, _Mapping]] = ..., directive: _Optional[_Union[_types_pb2.Directive, _Mapping]] = ..., activate: _Optional[_Union[ActivateRequest, _Mapping]] = ..., retire: _Optional[_Union[RetireRequest, _Mapping]] = ..., profile: _Optional[_Union[ProfileRequest, _Mapping]] = ..., cancel_profile: _Optional[_Union[CancelProfileRequest, _Mapping]] = ..., prepare_environment: _Optional[_Union[PrepareEnvironmentRequest, _Mapping]] = ..., signed_directive: _Optional[_Union[SignedDirective, _Mapping]] = ..., goodbye: _Optional[_Union[Goodbye, _Mapping]] = ..., acknowledgement: _Optional[_Union[Acknowledgement, _Mapping]] = ...) -> None: ...
+    def __init__(self, welcome: _Optional[_Union[Welcome, _Mapping]] = ..., directive: _Optional[_Union[_types_pb2.Directive, _Mapping]] = ..., activate: _Optional[_Union[ActivateRequest, _Mapping]] = ..., retire: _Optional[_Union[RetireRequest, _Mapping]] = ..., profile: _Optional[_Union[ProfileRequest, _Mapping]] = ..., cancel_profile: _Optional[_Union[CancelProfileRequest, _Mapping]] = ..., prepare_environment: _Optional[_Union[PrepareEnvironmentRequest, _Mapping]] = ..., signed_directive: _Optional[_Union[SignedDirective, _Mapping]] = ..., look: _Optional[_Union[LookRequest, _Mapping]] = ..., look_credit: _Optional[_Union[LookCredit, _Mapping]] = ..., end_look: _Optional[_Union[EndLook, _Mapping]] = ..., goodbye: _Optional[_Union[Goodbye, _Mapping]] = ..., acknowledgement: _Optional[_Union[Acknowledgement, _Mapping]] = ...) -> None: ...
 
 class SignedDirective(_message.Message):
     __slots__ = ("body", "signature", "signer")
@@ -430,3 +438,179 @@ class FetchBlobResponse(_message.Message):
     chunk: bytes
     total_bytes: int
     def __init__(self, chunk: _Optional[bytes] = ..., total_bytes: _Optional[int] = ...) -> None: ...
+
+class LookRequest(_message.Message):
+    __slots__ = ("id", "credit", "logs", "tap")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    CREDIT_FIELD_NUMBER: _ClassVar[int]
+    LOGS_FIELD_NUMBER: _ClassVar[int]
+    TAP_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    credit: int
+    logs: LogsWanted
+    tap: TapWanted
+    def __init__(self, id: _Optional[str] = ..., credit: _Optional[int] = ..., logs: _Optional[_Union[LogsWanted, _Mapping]] = ..., tap: _Optional[_Union[TapWanted, _Mapping]] = ...) -> None: ...
+
+class LogsWanted(_message.Message):
+    __slots__ = ("query_id", "operator_id", "since_s", "tail", "follow", "agent")
+    QUERY_ID_FIELD_NUMBER: _ClassVar[int]
+    OPERATOR_ID_FIELD_NUMBER: _ClassVar[int]
+    SINCE_S_FIELD_NUMBER: _ClassVar[int]
+    TAIL_FIELD_NUMBER: _ClassVar[int]
+    FOLLOW_FIELD_NUMBER: _ClassVar[int]
+    AGENT_FIELD_NUMBER: _ClassVar[int]
+    query_id: str
+    operator_id: str
+    since_s: float
+    tail: int
+    follow: bool
+    agent: bool
+    def __init__(self, query_id: _Optional[str] = ..., operator_id: _Optional[str] = ..., since_s: _Optional[float] = ..., tail: _Optional[int] = ..., follow: _Optional[bool] = ..., agent: _Optional[bool] = ...) -> None: ...
+
+class TapWanted(_message.Message):
+    __slots__ = ("query_id", "operator_id", "output", "count", "rate_per_s", "for_s", "values", "whole_bytes")
+    QUERY_ID_FIELD_NUMBER: _ClassVar[int]
+    OPERATOR_ID_FIELD_NUMBER: _ClassVar[int]
+    OUTPUT_FIELD_NUMBER: _ClassVar[int]
+    COUNT_FIELD_NUMBER: _ClassVar[int]
+    RATE_PER_S_FIELD_NUMBER: _ClassVar[int]
+    FOR_S_FIELD_NUMBER: _ClassVar[int]
+    VALUES_FIELD_NUMBER: _ClassVar[int]
+    WHOLE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    query_id: str
+    operator_id: str
+    output: bool
+    count: int
+    rate_per_s: float
+    for_s: float
+    values: bool
+    whole_bytes: int
+    def __init__(self, query_id: _Optional[str] = ..., operator_id: _Optional[str] = ..., output: _Optional[bool] = ..., count: _Optional[int] = ..., rate_per_s: _Optional[float] = ..., for_s: _Optional[float] = ..., values: _Optional[bool] = ..., whole_bytes: _Optional[int] = ...) -> None: ...
+
+class LookCredit(_message.Message):
+    __slots__ = ("id", "chunks")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    CHUNKS_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    chunks: int
+    def __init__(self, id: _Optional[str] = ..., chunks: _Optional[int] = ...) -> None: ...
+
+class EndLook(_message.Message):
+    __slots__ = ("id",)
+    ID_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    def __init__(self, id: _Optional[str] = ...) -> None: ...
+
+class LookChunk(_message.Message):
+    __slots__ = ("id", "lines", "items", "pieces", "items_left_out", "caught_up", "ended", "why", "error")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    LINES_FIELD_NUMBER: _ClassVar[int]
+    ITEMS_FIELD_NUMBER: _ClassVar[int]
+    PIECES_FIELD_NUMBER: _ClassVar[int]
+    ITEMS_LEFT_OUT_FIELD_NUMBER: _ClassVar[int]
+    CAUGHT_UP_FIELD_NUMBER: _ClassVar[int]
+    ENDED_FIELD_NUMBER: _ClassVar[int]
+    WHY_FIELD_NUMBER: _ClassVar[int]
+    ERROR_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    lines: _containers.RepeatedCompositeFieldContainer[LogLine]
+    items: _containers.RepeatedCompositeFieldContainer[TappedItem]
+    pieces: _containers.RepeatedCompositeFieldContainer[ItemPiece]
+    items_left_out: int
+    caught_up: bool
+    ended: bool
+    why: str
+    error: str
+    def __init__(self, id: _Optional[str] = ..., lines: _Optional[_Iterable[_Union[LogLine, _Mapping]]] = ..., items: _Optional[_Iterable[_Union[TappedItem, _Mapping]]] = ..., pieces: _Optional[_Iterable[_Union[ItemPiece, _Mapping]]] = ..., items_left_out: _Optional[int] = ..., caught_up: _Optional[bool] = ..., ended: _Optional[bool] = ..., why: _Optional[str] = ..., error: _Optional[str] = ...) -> None: ...
+
+class LogLine(_message.Message):
+    __slots__ = ("at", "query_id", "operator_id", "replica", "pid", "text", "cut", "left_out")
+    AT_FIELD_NUMBER: _ClassVar[int]
+    QUERY_ID_FIELD_NUMBER: _ClassVar[int]
+    OPERATOR_ID_FIELD_NUMBER: _ClassVar[int]
+    REPLICA_FIELD_NUMBER: _ClassVar[int]
+    PID_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    CUT_FIELD_NUMBER: _ClassVar[int]
+    LEFT_OUT_FIELD_NUMBER: _ClassVar[int]
+    at: _timestamp_pb2.Timestamp
+    query_id: str
+    operator_id: str
+    replica: int
+    pid: int
+    text: str
+    cut: bool
+    left_out: int
+    def __init__(self, at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., query_id: _Optional[str] = ..., operator_id: _Optional[str] = ..., replica: _Optional[int] = ..., pid: _Optional[int] = ..., text: _Optional[str] = ..., cut: _Optional[bool] = ..., left_out: _Optional[int] = ...) -> None: ...
+
+class TappedItem(_message.Message):
+    __slots__ = ("number", "at", "request_id", "query_id", "operator_id", "output", "generation", "remaining_ms", "size_bytes", "part", "parts", "payloads", "withheld")
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    AT_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    QUERY_ID_FIELD_NUMBER: _ClassVar[int]
+    OPERATOR_ID_FIELD_NUMBER: _ClassVar[int]
+    OUTPUT_FIELD_NUMBER: _ClassVar[int]
+    GENERATION_FIELD_NUMBER: _ClassVar[int]
+    REMAINING_MS_FIELD_NUMBER: _ClassVar[int]
+    SIZE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    PART_FIELD_NUMBER: _ClassVar[int]
+    PARTS_FIELD_NUMBER: _ClassVar[int]
+    PAYLOADS_FIELD_NUMBER: _ClassVar[int]
+    WITHHELD_FIELD_NUMBER: _ClassVar[int]
+    number: int
+    at: _timestamp_pb2.Timestamp
+    request_id: str
+    query_id: str
+    operator_id: str
+    output: bool
+    generation: int
+    remaining_ms: float
+    size_bytes: int
+    part: int
+    parts: int
+    payloads: _containers.RepeatedCompositeFieldContainer[TappedPayload]
+    withheld: str
+    def __init__(self, number: _Optional[int] = ..., at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., request_id: _Optional[str] = ..., query_id: _Optional[str] = ..., operator_id: _Optional[str] = ..., output: _Optional[bool] = ..., generation: _Optional[int] = ..., remaining_ms: _Optional[float] = ..., size_bytes: _Optional[int] = ..., part: _Optional[int] = ..., parts: _Optional[int] = ..., payloads: _Optional[_Iterable[_Union[TappedPayload, _Mapping]]] = ..., withheld: _Optional[str] = ...) -> None: ...
+
+class TappedPayload(_message.Message):
+    __slots__ = ("name", "size_bytes", "fields", "fields_left_out")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    SIZE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    FIELDS_FIELD_NUMBER: _ClassVar[int]
+    FIELDS_LEFT_OUT_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    size_bytes: int
+    fields: _containers.RepeatedCompositeFieldContainer[TappedField]
+    fields_left_out: int
+    def __init__(self, name: _Optional[str] = ..., size_bytes: _Optional[int] = ..., fields: _Optional[_Iterable[_Union[TappedField, _Mapping]]] = ..., fields_left_out: _Optional[int] = ...) -> None: ...
+
+class TappedField(_message.Message):
+    __slots__ = ("name", "type", "shape", "size_bytes", "preview", "cut", "whole_bytes")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    TYPE_FIELD_NUMBER: _ClassVar[int]
+    SHAPE_FIELD_NUMBER: _ClassVar[int]
+    SIZE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    PREVIEW_FIELD_NUMBER: _ClassVar[int]
+    CUT_FIELD_NUMBER: _ClassVar[int]
+    WHOLE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    type: str
+    shape: _containers.RepeatedScalarFieldContainer[int]
+    size_bytes: int
+    preview: str
+    cut: bool
+    whole_bytes: int
+    def __init__(self, name: _Optional[str] = ..., type: _Optional[str] = ..., shape: _Optional[_Iterable[int]] = ..., size_bytes: _Optional[int] = ..., preview: _Optional[str] = ..., cut: _Optional[bool] = ..., whole_bytes: _Optional[int] = ...) -> None: ...
+
+class ItemPiece(_message.Message):
+    __slots__ = ("number", "payload", "field", "data")
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    PAYLOAD_FIELD_NUMBER: _ClassVar[int]
+    FIELD_FIELD_NUMBER: _ClassVar[int]
+    DATA_FIELD_NUMBER: _ClassVar[int]
+    number: int
+    payload: str
+    field: str
+    data: bytes
+    def __init__(self, number: _Optional[int] = ..., payload: _Optional[str] = ..., field: _Optional[str] = ..., data: _Optional[bytes] = ...) -> None: ...

@@ -65,7 +65,7 @@ class Chunk(_message.Message):
     def __init__(self, stream: _Optional[int] = ..., data: _Optional[bytes] = ..., abandoned: _Optional[bool] = ...) -> None: ...
 
 class ItemMessage(_message.Message):
-    __slots__ = ("request_id", "query_id", "epoch", "generation", "operator_id", "input_name", "remaining_ms", "payload", "excess", "part", "parts", "size_bytes", "stream")
+    __slots__ = ("request_id", "query_id", "epoch", "generation", "operator_id", "input_name", "remaining_ms", "payload", "excess", "part", "parts", "size_bytes", "stream", "trace")
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     QUERY_ID_FIELD_NUMBER: _ClassVar[int]
     EPOCH_FIELD_NUMBER: _ClassVar[int]
@@ -79,6 +79,7 @@ class ItemMessage(_message.Message):
     PARTS_FIELD_NUMBER: _ClassVar[int]
     SIZE_BYTES_FIELD_NUMBER: _ClassVar[int]
     STREAM_FIELD_NUMBER: _ClassVar[int]
+    TRACE_FIELD_NUMBER: _ClassVar[int]
     request_id: str
     query_id: str
     epoch: int
@@ -92,10 +93,11 @@ class ItemMessage(_message.Message):
     parts: int
     size_bytes: int
     stream: int
-    def __init__(self, request_id: _Optional[str] = ..., query_id: _Optional[str] = ..., epoch: _Optional[int] = ..., generation: _Optional[int] = ..., operator_id: _Optional[str] = ..., input_name: _Optional[str] = ..., remaining_ms: _Optional[float] = ..., payload: _Optional[bytes] = ..., excess: _Optional[bool] = ..., part: _Optional[int] = ..., parts: _Optional[int] = ..., size_bytes: _Optional[int] = ..., stream: _Optional[int] = ...) -> None: ...
+    trace: bytes
+    def __init__(self, request_id: _Optional[str] = ..., query_id: _Optional[str] = ..., epoch: _Optional[int] = ..., generation: _Optional[int] = ..., operator_id: _Optional[str] = ..., input_name: _Optional[str] = ..., remaining_ms: _Optional[float] = ..., payload: _Optional[bytes] = ..., excess: _Optional[bool] = ..., part: _Optional[int] = ..., parts: _Optional[int] = ..., size_bytes: _Optional[int] = ..., stream: _Optional[int] = ..., trace: _Optional[bytes] = ...) -> None: ...
 
 class OutcomeMessage(_message.Message):
-    __slots__ = ("request_id", "query_id", "generation", "kind", "cause", "detail", "operator_id", "payload", "size_bytes", "stream", "part", "parts")
+    __slots__ = ("request_id", "query_id", "generation", "kind", "cause", "detail", "operator_id", "payload", "size_bytes", "stream", "part", "parts", "trace")
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     QUERY_ID_FIELD_NUMBER: _ClassVar[int]
     GENERATION_FIELD_NUMBER: _ClassVar[int]
@@ -108,6 +110,7 @@ class OutcomeMessage(_message.Message):
     STREAM_FIELD_NUMBER: _ClassVar[int]
     PART_FIELD_NUMBER: _ClassVar[int]
     PARTS_FIELD_NUMBER: _ClassVar[int]
+    TRACE_FIELD_NUMBER: _ClassVar[int]
     request_id: str
     query_id: str
     generation: int
@@ -120,4 +123,5 @@ class OutcomeMessage(_message.Message):
     stream: int
     part: int
     parts: int
-    def __init__(self, request_id: _Optional[str] = ..., query_id: _Optional[str] = ..., generation: _Optional[int] = ..., kind: _Optional[_Union[OutcomeKind, str]] = ..., cause: _Optional[str] = ..., detail: _Optional[str] = ..., operator_id: _Optional[str] = ..., payload: _Optional[bytes] = ..., size_bytes: _Optional[int] = ..., stream: _Optional[int] = ..., part: _Optional[int] = ..., parts: _Optional[int] = ...) -> None: ...
+    trace: bytes
+    def __init__(self, request_id: _Optional[str] = ..., query_id: _Optional[str] = ..., generation: _Optional[int] = ..., kind: _Optional[_Union[OutcomeKind, str]] = ..., cause: _Optional[str] = ..., detail: _Optional[str] = ..., operator_id: _Optional[str] = ..., payload: _Optional[bytes] = ..., size_bytes: _Optional[int] = ..., stream: _Optional[int] = ..., part: _Optional[int] = ..., parts: _Optional[int] = ..., trace: _Optional[bytes] = ...) -> None: ...

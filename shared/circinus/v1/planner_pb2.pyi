@@ -385,7 +385,7 @@ class AddPipelineResponse(_message.Message):
     def __init__(self, pipeline_id: _Optional[str] = ...) -> None: ...
 
 class PipelineState(_message.Message):
-    __slots__ = ("id", "bundle_digest", "environment_digest", "contents", "operator_ids", "configurations", "queries")
+    __slots__ = ("id", "bundle_digest", "environment_digest", "contents", "operator_ids", "configurations", "queries", "inputs", "spec_digest")
     ID_FIELD_NUMBER: _ClassVar[int]
     BUNDLE_DIGEST_FIELD_NUMBER: _ClassVar[int]
     ENVIRONMENT_DIGEST_FIELD_NUMBER: _ClassVar[int]
@@ -393,6 +393,8 @@ class PipelineState(_message.Message):
     OPERATOR_IDS_FIELD_NUMBER: _ClassVar[int]
     CONFIGURATIONS_FIELD_NUMBER: _ClassVar[int]
     QUERIES_FIELD_NUMBER: _ClassVar[int]
+    INPUTS_FIELD_NUMBER: _ClassVar[int]
+    SPEC_DIGEST_FIELD_NUMBER: _ClassVar[int]
     id: str
     bundle_digest: str
     environment_digest: str
@@ -400,7 +402,17 @@ class PipelineState(_message.Message):
     operator_ids: _containers.RepeatedScalarFieldContainer[str]
     configurations: int
     queries: int
-    def __init__(self, id: _Optional[str] = ..., bundle_digest: _Optional[str] = ..., environment_digest: _Optional[str] = ..., contents: _Optional[_Iterable[_Union[ContentRef, _Mapping]]] = ..., operator_ids: _Optional[_Iterable[str]] = ..., configurations: _Optional[int] = ..., queries: _Optional[int] = ...) -> None: ...
+    inputs: _containers.RepeatedCompositeFieldContainer[OperatorInputs]
+    spec_digest: str
+    def __init__(self, id: _Optional[str] = ..., bundle_digest: _Optional[str] = ..., environment_digest: _Optional[str] = ..., contents: _Optional[_Iterable[_Union[ContentRef, _Mapping]]] = ..., operator_ids: _Optional[_Iterable[str]] = ..., configurations: _Optional[int] = ..., queries: _Optional[int] = ..., inputs: _Optional[_Iterable[_Union[OperatorInputs, _Mapping]]] = ..., spec_digest: _Optional[str] = ...) -> None: ...
+
+class OperatorInputs(_message.Message):
+    __slots__ = ("operator_id", "inputs")
+    OPERATOR_ID_FIELD_NUMBER: _ClassVar[int]
+    INPUTS_FIELD_NUMBER: _ClassVar[int]
+    operator_id: str
+    inputs: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, operator_id: _Optional[str] = ..., inputs: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class ListPipelinesRequest(_message.Message):
     __slots__ = ()
@@ -615,18 +627,60 @@ class StandByState(_message.Message):
     def __init__(self, query_id: _Optional[str] = ..., stand_by: _Optional[_Union[_types_pb2.StandBy, _Mapping]] = ..., reason: _Optional[str] = ..., episodes: _Optional[_Iterable[_Union[_control_pb2.StandByEpisode, _Mapping]]] = ...) -> None: ...
 
 class PlanSelectionRequest(_message.Message):
-    __slots__ = ("extra_queries",)
+    __slots__ = ("extra_queries", "rivals_of", "without_queries")
     EXTRA_QUERIES_FIELD_NUMBER: _ClassVar[int]
+    RIVALS_OF_FIELD_NUMBER: _ClassVar[int]
+    WITHOUT_QUERIES_FIELD_NUMBER: _ClassVar[int]
     extra_queries: _containers.RepeatedCompositeFieldContainer[_types_pb2.Query]
-    def __init__(self, extra_queries: _Optional[_Iterable[_Union[_types_pb2.Query, _Mapping]]] = ...) -> None: ...
+    rivals_of: int
+    without_queries: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, extra_queries: _Optional[_Iterable[_Union[_types_pb2.Query, _Mapping]]] = ..., rivals_of: _Optional[int] = ..., without_queries: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class PlanSelectionResponse(_message.Message):
-    __slots__ = ("selection", "diff")
+    __slots__ = ("selection", "diff", "details")
     SELECTION_FIELD_NUMBER: _ClassVar[int]
     DIFF_FIELD_NUMBER: _ClassVar[int]
+    DETAILS_FIELD_NUMBER: _ClassVar[int]
     selection: SelectionSummary
     diff: PlanDiff
-    def __init__(self, selection: _Optional[_Union[SelectionSummary, _Mapping]] = ..., diff: _Optional[_Union[PlanDiff, _Mapping]] = ...) -> None: ...
+    details: _containers.RepeatedCompositeFieldContainer[PlanDetail]
+    def __init__(self, selection: _Optional[_Union[SelectionSummary, _Mapping]] = ..., diff: _Optional[_Union[PlanDiff, _Mapping]] = ..., details: _Optional[_Iterable[_Union[PlanDetail, _Mapping]]] = ...) -> None: ...
+
+class PlannedOperator(_message.Message):
+    __slots__ = ("operator_id", "device_id", "service_p95_ms", "wait_ms", "cost_per_h", "samples", "measured_at", "why")
+    OPERATOR_ID_FIELD_NUMBER: _ClassVar[int]
+    DEVICE_ID_FIELD_NUMBER: _ClassVar[int]
+    SERVICE_P95_MS_FIELD_NUMBER: _ClassVar[int]
+    WAIT_MS_FIELD_NUMBER: _ClassVar[int]
+    COST_PER_H_FIELD_NUMBER: _ClassVar[int]
+    SAMPLES_FIELD_NUMBER: _ClassVar[int]
+    MEASURED_AT_FIELD_NUMBER: _ClassVar[int]
+    WHY_FIELD_NUMBER: _ClassVar[int]
+    operator_id: str
+    device_id: str
+    service_p95_ms: _types_pb2.Interval
+    wait_ms: float
+    cost_per_h: float
+    samples: int
+    measured_at: _timestamp_pb2.Timestamp
+    why: str
+    def __init__(self, operator_id: _Optional[str] = ..., device_id: _Optional[str] = ..., service_p95_ms: _Optional[_Union[_types_pb2.Interval, _Mapping]] = ..., wait_ms: _Optional[float] = ..., cost_per_h: _Optional[float] = ..., samples: _Optional[int] = ..., measured_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., why: _Optional[str] = ...) -> None: ...
+
+class PlanDetail(_message.Message):
+    __slots__ = ("query_id", "rate_per_s", "operators", "traffic_per_h", "why", "rivals")
+    QUERY_ID_FIELD_NUMBER: _ClassVar[int]
+    RATE_PER_S_FIELD_NUMBER: _ClassVar[int]
+    OPERATORS_FIELD_NUMBER: _ClassVar[int]
+    TRAFFIC_PER_H_FIELD_NUMBER: _ClassVar[int]
+    WHY_FIELD_NUMBER: _ClassVar[int]
+    RIVALS_FIELD_NUMBER: _ClassVar[int]
+    query_id: str
+    rate_per_s: float
+    operators: _containers.RepeatedCompositeFieldContainer[PlannedOperator]
+    traffic_per_h: float
+    why: str
+    rivals: _containers.RepeatedCompositeFieldContainer[ExplainedRival]
+    def __init__(self, query_id: _Optional[str] = ..., rate_per_s: _Optional[float] = ..., operators: _Optional[_Iterable[_Union[PlannedOperator, _Mapping]]] = ..., traffic_per_h: _Optional[float] = ..., why: _Optional[str] = ..., rivals: _Optional[_Iterable[_Union[ExplainedRival, _Mapping]]] = ...) -> None: ...
 
 class QueryDiff(_message.Message):
     __slots__ = ("query_id", "change", "before", "after", "cost_before_per_h", "cost_after_per_h", "reason")
@@ -742,6 +796,14 @@ class SetRate(_message.Message):
     rate_per_s: NewFigure
     def __init__(self, query_id: _Optional[str] = ..., rate_per_s: _Optional[_Union[NewFigure, _Mapping]] = ...) -> None: ...
 
+class SetWeight(_message.Message):
+    __slots__ = ("query_id", "weight")
+    QUERY_ID_FIELD_NUMBER: _ClassVar[int]
+    WEIGHT_FIELD_NUMBER: _ClassVar[int]
+    query_id: str
+    weight: NewFigure
+    def __init__(self, query_id: _Optional[str] = ..., weight: _Optional[_Union[NewFigure, _Mapping]] = ...) -> None: ...
+
 class SetPrice(_message.Message):
     __slots__ = ("device_id", "price_per_h")
     DEVICE_ID_FIELD_NUMBER: _ClassVar[int]
@@ -761,20 +823,22 @@ class SetSlo(_message.Message):
     def __init__(self, query_id: _Optional[str] = ..., field: _Optional[_Union[SloField, str]] = ..., value: _Optional[float] = ...) -> None: ...
 
 class WhatIfChange(_message.Message):
-    __slots__ = ("add_devices", "remove_device", "cordon_device", "set_rate", "set_price", "set_slo")
+    __slots__ = ("add_devices", "remove_device", "cordon_device", "set_rate", "set_price", "set_slo", "set_weight")
     ADD_DEVICES_FIELD_NUMBER: _ClassVar[int]
     REMOVE_DEVICE_FIELD_NUMBER: _ClassVar[int]
     CORDON_DEVICE_FIELD_NUMBER: _ClassVar[int]
     SET_RATE_FIELD_NUMBER: _ClassVar[int]
     SET_PRICE_FIELD_NUMBER: _ClassVar[int]
     SET_SLO_FIELD_NUMBER: _ClassVar[int]
+    SET_WEIGHT_FIELD_NUMBER: _ClassVar[int]
     add_devices: AddDevices
     remove_device: RemoveDevice
     cordon_device: CordonDevice
     set_rate: SetRate
     set_price: SetPrice
     set_slo: SetSlo
-    def __init__(self, add_devices: _Optional[_Union[AddDevices, _Mapping]] = ..., remove_device: _Optional[_Union[RemoveDevice, _Mapping]] = ..., cordon_device: _Optional[_Union[CordonDevice, _Mapping]] = ..., set_rate: _Optional[_Union[SetRate, _Mapping]] = ..., set_price: _Optional[_Union[SetPrice, _Mapping]] = ..., set_slo: _Optional[_Union[SetSlo, _Mapping]] = ...) -> None: ...
+    set_weight: SetWeight
+    def __init__(self, add_devices: _Optional[_Union[AddDevices, _Mapping]] = ..., remove_device: _Optional[_Union[RemoveDevice, _Mapping]] = ..., cordon_device: _Optional[_Union[CordonDevice, _Mapping]] = ..., set_rate: _Optional[_Union[SetRate, _Mapping]] = ..., set_price: _Optional[_Union[SetPrice, _Mapping]] = ..., set_slo: _Optional[_Union[SetSlo, _Mapping]] = ..., set_weight: _Optional[_Union[SetWeight, _Mapping]] = ...) -> None: ...
 
 class WhatIfRequest(_message.Message):
     __slots__ = ("changes",)
@@ -1273,3 +1337,315 @@ class GetAccountsResponse(_message.Message):
     accounts: _containers.RepeatedCompositeFieldContainer[Account]
     calibration: Calibration
     def __init__(self, accounts: _Optional[_Iterable[_Union[Account, _Mapping]]] = ..., calibration: _Optional[_Union[Calibration, _Mapping]] = ...) -> None: ...
+
+class LinesWanted(_message.Message):
+    __slots__ = ("sort", "descending", "filter", "offset", "limit")
+    SORT_FIELD_NUMBER: _ClassVar[int]
+    DESCENDING_FIELD_NUMBER: _ClassVar[int]
+    FILTER_FIELD_NUMBER: _ClassVar[int]
+    OFFSET_FIELD_NUMBER: _ClassVar[int]
+    LIMIT_FIELD_NUMBER: _ClassVar[int]
+    sort: str
+    descending: bool
+    filter: str
+    offset: int
+    limit: int
+    def __init__(self, sort: _Optional[str] = ..., descending: _Optional[bool] = ..., filter: _Optional[str] = ..., offset: _Optional[int] = ..., limit: _Optional[int] = ...) -> None: ...
+
+class DeviceLine(_message.Message):
+    __slots__ = ("device_id", "site", "tier", "connected", "cordoned", "draining", "leaving", "cores", "cores_planned", "cores_seen", "memory_bytes", "memory_planned_bytes", "replicas", "runs", "price_per_h", "generation", "last_seen_at", "trouble")
+    DEVICE_ID_FIELD_NUMBER: _ClassVar[int]
+    SITE_FIELD_NUMBER: _ClassVar[int]
+    TIER_FIELD_NUMBER: _ClassVar[int]
+    CONNECTED_FIELD_NUMBER: _ClassVar[int]
+    CORDONED_FIELD_NUMBER: _ClassVar[int]
+    DRAINING_FIELD_NUMBER: _ClassVar[int]
+    LEAVING_FIELD_NUMBER: _ClassVar[int]
+    CORES_FIELD_NUMBER: _ClassVar[int]
+    CORES_PLANNED_FIELD_NUMBER: _ClassVar[int]
+    CORES_SEEN_FIELD_NUMBER: _ClassVar[int]
+    MEMORY_BYTES_FIELD_NUMBER: _ClassVar[int]
+    MEMORY_PLANNED_BYTES_FIELD_NUMBER: _ClassVar[int]
+    REPLICAS_FIELD_NUMBER: _ClassVar[int]
+    RUNS_FIELD_NUMBER: _ClassVar[int]
+    PRICE_PER_H_FIELD_NUMBER: _ClassVar[int]
+    GENERATION_FIELD_NUMBER: _ClassVar[int]
+    LAST_SEEN_AT_FIELD_NUMBER: _ClassVar[int]
+    TROUBLE_FIELD_NUMBER: _ClassVar[int]
+    device_id: str
+    site: str
+    tier: str
+    connected: bool
+    cordoned: bool
+    draining: bool
+    leaving: bool
+    cores: float
+    cores_planned: float
+    cores_seen: float
+    memory_bytes: int
+    memory_planned_bytes: int
+    replicas: int
+    runs: _containers.RepeatedScalarFieldContainer[str]
+    price_per_h: float
+    generation: int
+    last_seen_at: _timestamp_pb2.Timestamp
+    trouble: str
+    def __init__(self, device_id: _Optional[str] = ..., site: _Optional[str] = ..., tier: _Optional[str] = ..., connected: _Optional[bool] = ..., cordoned: _Optional[bool] = ..., draining: _Optional[bool] = ..., leaving: _Optional[bool] = ..., cores: _Optional[float] = ..., cores_planned: _Optional[float] = ..., cores_seen: _Optional[float] = ..., memory_bytes: _Optional[int] = ..., memory_planned_bytes: _Optional[int] = ..., replicas: _Optional[int] = ..., runs: _Optional[_Iterable[str]] = ..., price_per_h: _Optional[float] = ..., generation: _Optional[int] = ..., last_seen_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., trouble: _Optional[str] = ...) -> None: ...
+
+class ListDeviceLinesRequest(_message.Message):
+    __slots__ = ("wanted",)
+    WANTED_FIELD_NUMBER: _ClassVar[int]
+    wanted: LinesWanted
+    def __init__(self, wanted: _Optional[_Union[LinesWanted, _Mapping]] = ...) -> None: ...
+
+class ListDeviceLinesResponse(_message.Message):
+    __slots__ = ("lines", "matching", "total")
+    LINES_FIELD_NUMBER: _ClassVar[int]
+    MATCHING_FIELD_NUMBER: _ClassVar[int]
+    TOTAL_FIELD_NUMBER: _ClassVar[int]
+    lines: _containers.RepeatedCompositeFieldContainer[DeviceLine]
+    matching: int
+    total: int
+    def __init__(self, lines: _Optional[_Iterable[_Union[DeviceLine, _Mapping]]] = ..., matching: _Optional[int] = ..., total: _Optional[int] = ...) -> None: ...
+
+class QueryLine(_message.Message):
+    __slots__ = ("query_id", "pipeline_id", "content", "source_device_id", "phase", "serving", "provisional", "reason", "rate_per_s", "weight", "planned_goodput_per_s", "goodput_per_s", "items", "attained_ratio", "wanted_ratio", "burn_ratio", "burn_hour_ratio", "latency_bound_ms", "latency_planned_ms", "latency_ms", "accuracy_bound_ratio", "accuracy_planned_ratio", "accuracy_ratio", "cost_per_h", "slo_probability_ratio", "devices", "generation", "budget_left_ratio", "burning")
+    QUERY_ID_FIELD_NUMBER: _ClassVar[int]
+    PIPELINE_ID_FIELD_NUMBER: _ClassVar[int]
+    CONTENT_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_DEVICE_ID_FIELD_NUMBER: _ClassVar[int]
+    PHASE_FIELD_NUMBER: _ClassVar[int]
+    SERVING_FIELD_NUMBER: _ClassVar[int]
+    PROVISIONAL_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    RATE_PER_S_FIELD_NUMBER: _ClassVar[int]
+    WEIGHT_FIELD_NUMBER: _ClassVar[int]
+    PLANNED_GOODPUT_PER_S_FIELD_NUMBER: _ClassVar[int]
+    GOODPUT_PER_S_FIELD_NUMBER: _ClassVar[int]
+    ITEMS_FIELD_NUMBER: _ClassVar[int]
+    ATTAINED_RATIO_FIELD_NUMBER: _ClassVar[int]
+    WANTED_RATIO_FIELD_NUMBER: _ClassVar[int]
+    BURN_RATIO_FIELD_NUMBER: _ClassVar[int]
+    BURN_HOUR_RATIO_FIELD_NUMBER: _ClassVar[int]
+    LATENCY_BOUND_MS_FIELD_NUMBER: _ClassVar[int]
+    LATENCY_PLANNED_MS_FIELD_NUMBER: _ClassVar[int]
+    LATENCY_MS_FIELD_NUMBER: _ClassVar[int]
+    ACCURACY_BOUND_RATIO_FIELD_NUMBER: _ClassVar[int]
+    ACCURACY_PLANNED_RATIO_FIELD_NUMBER: _ClassVar[int]
+    ACCURACY_RATIO_FIELD_NUMBER: _ClassVar[int]
+    COST_PER_H_FIELD_NUMBER: _ClassVar[int]
+    SLO_PROBABILITY_RATIO_FIELD_NUMBER: _ClassVar[int]
+    DEVICES_FIELD_NUMBER: _ClassVar[int]
+    GENERATION_FIELD_NUMBER: _ClassVar[int]
+    BUDGET_LEFT_RATIO_FIELD_NUMBER: _ClassVar[int]
+    BURNING_FIELD_NUMBER: _ClassVar[int]
+    query_id: str
+    pipeline_id: str
+    content: str
+    source_device_id: str
+    phase: QueryPhase
+    serving: bool
+    provisional: bool
+    reason: str
+    rate_per_s: float
+    weight: float
+    planned_goodput_per_s: float
+    goodput_per_s: float
+    items: int
+    attained_ratio: float
+    wanted_ratio: float
+    burn_ratio: float
+    burn_hour_ratio: float
+    latency_bound_ms: float
+    latency_planned_ms: float
+    latency_ms: float
+    accuracy_bound_ratio: float
+    accuracy_planned_ratio: float
+    accuracy_ratio: float
+    cost_per_h: float
+    slo_probability_ratio: float
+    devices: _containers.RepeatedScalarFieldContainer[str]
+    generation: int
+    budget_left_ratio: float
+    burning: str
+    def __init__(self, query_id: _Optional[str] = ..., pipeline_id: _Optional[str] = ..., content: _Optional[str] = ..., source_device_id: _Optional[str] = ..., phase: _Optional[_Union[QueryPhase, str]] = ..., serving: _Optional[bool] = ..., provisional: _Optional[bool] = ..., reason: _Optional[str] = ..., rate_per_s: _Optional[float] = ..., weight: _Optional[float] = ..., planned_goodput_per_s: _Optional[float] = ..., goodput_per_s: _Optional[float] = ..., items: _Optional[int] = ..., attained_ratio: _Optional[float] = ..., wanted_ratio: _Optional[float] = ..., burn_ratio: _Optional[float] = ..., burn_hour_ratio: _Optional[float] = ..., latency_bound_ms: _Optional[float] = ..., latency_planned_ms: _Optional[float] = ..., latency_ms: _Optional[float] = ..., accuracy_bound_ratio: _Optional[float] = ..., accuracy_planned_ratio: _Optional[float] = ..., accuracy_ratio: _Optional[float] = ..., cost_per_h: _Optional[float] = ..., slo_probability_ratio: _Optional[float] = ..., devices: _Optional[_Iterable[str]] = ..., generation: _Optional[int] = ..., budget_left_ratio: _Optional[float] = ..., burning: _Optional[str] = ...) -> None: ...
+
+class ListQueryLinesRequest(_message.Message):
+    __slots__ = ("wanted", "query_id")
+    WANTED_FIELD_NUMBER: _ClassVar[int]
+    QUERY_ID_FIELD_NUMBER: _ClassVar[int]
+    wanted: LinesWanted
+    query_id: str
+    def __init__(self, wanted: _Optional[_Union[LinesWanted, _Mapping]] = ..., query_id: _Optional[str] = ...) -> None: ...
+
+class ListQueryLinesResponse(_message.Message):
+    __slots__ = ("lines", "matching", "total", "planned_goodput_per_s", "goodput_per_s", "cost_per_h", "burning")
+    LINES_FIELD_NUMBER: _ClassVar[int]
+    MATCHING_FIELD_NUMBER: _ClassVar[int]
+    TOTAL_FIELD_NUMBER: _ClassVar[int]
+    PLANNED_GOODPUT_PER_S_FIELD_NUMBER: _ClassVar[int]
+    GOODPUT_PER_S_FIELD_NUMBER: _ClassVar[int]
+    COST_PER_H_FIELD_NUMBER: _ClassVar[int]
+    BURNING_FIELD_NUMBER: _ClassVar[int]
+    lines: _containers.RepeatedCompositeFieldContainer[QueryLine]
+    matching: int
+    total: int
+    planned_goodput_per_s: float
+    goodput_per_s: float
+    cost_per_h: float
+    burning: int
+    def __init__(self, lines: _Optional[_Iterable[_Union[QueryLine, _Mapping]]] = ..., matching: _Optional[int] = ..., total: _Optional[int] = ..., planned_goodput_per_s: _Optional[float] = ..., goodput_per_s: _Optional[float] = ..., cost_per_h: _Optional[float] = ..., burning: _Optional[int] = ...) -> None: ...
+
+class ReadLogsRequest(_message.Message):
+    __slots__ = ("subject_id", "device_id", "since_s", "tail", "follow")
+    SUBJECT_ID_FIELD_NUMBER: _ClassVar[int]
+    DEVICE_ID_FIELD_NUMBER: _ClassVar[int]
+    SINCE_S_FIELD_NUMBER: _ClassVar[int]
+    TAIL_FIELD_NUMBER: _ClassVar[int]
+    FOLLOW_FIELD_NUMBER: _ClassVar[int]
+    subject_id: str
+    device_id: str
+    since_s: float
+    tail: int
+    follow: bool
+    def __init__(self, subject_id: _Optional[str] = ..., device_id: _Optional[str] = ..., since_s: _Optional[float] = ..., tail: _Optional[int] = ..., follow: _Optional[bool] = ...) -> None: ...
+
+class ReadLogsResponse(_message.Message):
+    __slots__ = ("device_id", "lines", "caught_up", "notes")
+    DEVICE_ID_FIELD_NUMBER: _ClassVar[int]
+    LINES_FIELD_NUMBER: _ClassVar[int]
+    CAUGHT_UP_FIELD_NUMBER: _ClassVar[int]
+    NOTES_FIELD_NUMBER: _ClassVar[int]
+    device_id: str
+    lines: _containers.RepeatedCompositeFieldContainer[_control_pb2.LogLine]
+    caught_up: bool
+    notes: _containers.RepeatedCompositeFieldContainer[LookNote]
+    def __init__(self, device_id: _Optional[str] = ..., lines: _Optional[_Iterable[_Union[_control_pb2.LogLine, _Mapping]]] = ..., caught_up: _Optional[bool] = ..., notes: _Optional[_Iterable[_Union[LookNote, _Mapping]]] = ...) -> None: ...
+
+class LookNote(_message.Message):
+    __slots__ = ("device_id", "text", "ended")
+    DEVICE_ID_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    ENDED_FIELD_NUMBER: _ClassVar[int]
+    device_id: str
+    text: str
+    ended: bool
+    def __init__(self, device_id: _Optional[str] = ..., text: _Optional[str] = ..., ended: _Optional[bool] = ...) -> None: ...
+
+class WatchItemsRequest(_message.Message):
+    __slots__ = ("query_id", "operator_id", "device_id", "output", "count", "rate_per_s", "for_s")
+    QUERY_ID_FIELD_NUMBER: _ClassVar[int]
+    OPERATOR_ID_FIELD_NUMBER: _ClassVar[int]
+    DEVICE_ID_FIELD_NUMBER: _ClassVar[int]
+    OUTPUT_FIELD_NUMBER: _ClassVar[int]
+    COUNT_FIELD_NUMBER: _ClassVar[int]
+    RATE_PER_S_FIELD_NUMBER: _ClassVar[int]
+    FOR_S_FIELD_NUMBER: _ClassVar[int]
+    query_id: str
+    operator_id: str
+    device_id: str
+    output: bool
+    count: int
+    rate_per_s: float
+    for_s: float
+    def __init__(self, query_id: _Optional[str] = ..., operator_id: _Optional[str] = ..., device_id: _Optional[str] = ..., output: _Optional[bool] = ..., count: _Optional[int] = ..., rate_per_s: _Optional[float] = ..., for_s: _Optional[float] = ...) -> None: ...
+
+class WatchItemsResponse(_message.Message):
+    __slots__ = ("device_id", "items", "items_left_out", "notes")
+    DEVICE_ID_FIELD_NUMBER: _ClassVar[int]
+    ITEMS_FIELD_NUMBER: _ClassVar[int]
+    ITEMS_LEFT_OUT_FIELD_NUMBER: _ClassVar[int]
+    NOTES_FIELD_NUMBER: _ClassVar[int]
+    device_id: str
+    items: _containers.RepeatedCompositeFieldContainer[_control_pb2.TappedItem]
+    items_left_out: int
+    notes: _containers.RepeatedCompositeFieldContainer[LookNote]
+    def __init__(self, device_id: _Optional[str] = ..., items: _Optional[_Iterable[_Union[_control_pb2.TappedItem, _Mapping]]] = ..., items_left_out: _Optional[int] = ..., notes: _Optional[_Iterable[_Union[LookNote, _Mapping]]] = ...) -> None: ...
+
+class TapItemsRequest(_message.Message):
+    __slots__ = ("query_id", "operator_id", "device_id", "output", "count", "rate_per_s", "for_s", "whole_bytes")
+    QUERY_ID_FIELD_NUMBER: _ClassVar[int]
+    OPERATOR_ID_FIELD_NUMBER: _ClassVar[int]
+    DEVICE_ID_FIELD_NUMBER: _ClassVar[int]
+    OUTPUT_FIELD_NUMBER: _ClassVar[int]
+    COUNT_FIELD_NUMBER: _ClassVar[int]
+    RATE_PER_S_FIELD_NUMBER: _ClassVar[int]
+    FOR_S_FIELD_NUMBER: _ClassVar[int]
+    WHOLE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    query_id: str
+    operator_id: str
+    device_id: str
+    output: bool
+    count: int
+    rate_per_s: float
+    for_s: float
+    whole_bytes: int
+    def __init__(self, query_id: _Optional[str] = ..., operator_id: _Optional[str] = ..., device_id: _Optional[str] = ..., output: _Optional[bool] = ..., count: _Optional[int] = ..., rate_per_s: _Optional[float] = ..., for_s: _Optional[float] = ..., whole_bytes: _Optional[int] = ...) -> None: ...
+
+class TapItemsResponse(_message.Message):
+    __slots__ = ("device_id", "items", "items_left_out", "notes", "pieces")
+    DEVICE_ID_FIELD_NUMBER: _ClassVar[int]
+    ITEMS_FIELD_NUMBER: _ClassVar[int]
+    ITEMS_LEFT_OUT_FIELD_NUMBER: _ClassVar[int]
+    NOTES_FIELD_NUMBER: _ClassVar[int]
+    PIECES_FIELD_NUMBER: _ClassVar[int]
+    device_id: str
+    items: _containers.RepeatedCompositeFieldContainer[_control_pb2.TappedItem]
+    items_left_out: int
+    notes: _containers.RepeatedCompositeFieldContainer[LookNote]
+    pieces: _containers.RepeatedCompositeFieldContainer[_control_pb2.ItemPiece]
+    def __init__(self, device_id: _Optional[str] = ..., items: _Optional[_Iterable[_Union[_control_pb2.TappedItem, _Mapping]]] = ..., items_left_out: _Optional[int] = ..., notes: _Optional[_Iterable[_Union[LookNote, _Mapping]]] = ..., pieces: _Optional[_Iterable[_Union[_control_pb2.ItemPiece, _Mapping]]] = ...) -> None: ...
+
+class ApplyChangesRequest(_message.Message):
+    __slots__ = ("pipelines", "queries", "labels", "remove_queries", "remove_pipelines", "validate_only")
+    PIPELINES_FIELD_NUMBER: _ClassVar[int]
+    QUERIES_FIELD_NUMBER: _ClassVar[int]
+    LABELS_FIELD_NUMBER: _ClassVar[int]
+    REMOVE_QUERIES_FIELD_NUMBER: _ClassVar[int]
+    REMOVE_PIPELINES_FIELD_NUMBER: _ClassVar[int]
+    VALIDATE_ONLY_FIELD_NUMBER: _ClassVar[int]
+    pipelines: _containers.RepeatedCompositeFieldContainer[AddPipelineRequest]
+    queries: _containers.RepeatedCompositeFieldContainer[_types_pb2.Query]
+    labels: _containers.RepeatedCompositeFieldContainer[LabelDeviceRequest]
+    remove_queries: _containers.RepeatedScalarFieldContainer[str]
+    remove_pipelines: _containers.RepeatedScalarFieldContainer[str]
+    validate_only: bool
+    def __init__(self, pipelines: _Optional[_Iterable[_Union[AddPipelineRequest, _Mapping]]] = ..., queries: _Optional[_Iterable[_Union[_types_pb2.Query, _Mapping]]] = ..., labels: _Optional[_Iterable[_Union[LabelDeviceRequest, _Mapping]]] = ..., remove_queries: _Optional[_Iterable[str]] = ..., remove_pipelines: _Optional[_Iterable[str]] = ..., validate_only: _Optional[bool] = ...) -> None: ...
+
+class ApplyChangesResponse(_message.Message):
+    __slots__ = ("begun_anew", "changed_ids")
+    BEGUN_ANEW_FIELD_NUMBER: _ClassVar[int]
+    CHANGED_IDS_FIELD_NUMBER: _ClassVar[int]
+    begun_anew: _containers.RepeatedScalarFieldContainer[str]
+    changed_ids: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, begun_anew: _Optional[_Iterable[str]] = ..., changed_ids: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class GetVersionRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class GetVersionResponse(_message.Message):
+    __slots__ = ("planner_version", "protocol", "planner_schema", "identity_schema", "agents", "epoch")
+    PLANNER_VERSION_FIELD_NUMBER: _ClassVar[int]
+    PROTOCOL_FIELD_NUMBER: _ClassVar[int]
+    PLANNER_SCHEMA_FIELD_NUMBER: _ClassVar[int]
+    IDENTITY_SCHEMA_FIELD_NUMBER: _ClassVar[int]
+    AGENTS_FIELD_NUMBER: _ClassVar[int]
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
+    planner_version: str
+    protocol: str
+    planner_schema: int
+    identity_schema: int
+    agents: _containers.RepeatedCompositeFieldContainer[AgentVersion]
+    epoch: int
+    def __init__(self, planner_version: _Optional[str] = ..., protocol: _Optional[str] = ..., planner_schema: _Optional[int] = ..., identity_schema: _Optional[int] = ..., agents: _Optional[_Iterable[_Union[AgentVersion, _Mapping]]] = ..., epoch: _Optional[int] = ...) -> None: ...
+
+class AgentVersion(_message.Message):
+    __slots__ = ("version", "devices", "connected")
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    DEVICES_FIELD_NUMBER: _ClassVar[int]
+    CONNECTED_FIELD_NUMBER: _ClassVar[int]
+    version: str
+    devices: int
+    connected: int
+    def __init__(self, version: _Optional[str] = ..., devices: _Optional[int] = ..., connected: _Optional[int] = ...) -> None: ...

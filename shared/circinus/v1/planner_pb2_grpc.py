@@ -144,6 +144,41 @@ class PlannerServiceStub:
                 request_serializer=circinus_dot_v1_dot_planner__pb2.WatchEventsRequest.SerializeToString,
                 response_deserializer=circinus_dot_v1_dot_planner__pb2.WatchEventsResponse.FromString,
                 _registered_method=True)
+        self.ListDeviceLines = channel.unary_unary(
+                '/circinus.v1.PlannerService/ListDeviceLines',
+                request_serializer=circinus_dot_v1_dot_planner__pb2.ListDeviceLinesRequest.SerializeToString,
+                response_deserializer=circinus_dot_v1_dot_planner__pb2.ListDeviceLinesResponse.FromString,
+                _registered_method=True)
+        self.ListQueryLines = channel.unary_unary(
+                '/circinus.v1.PlannerService/ListQueryLines',
+                request_serializer=circinus_dot_v1_dot_planner__pb2.ListQueryLinesRequest.SerializeToString,
+                response_deserializer=circinus_dot_v1_dot_planner__pb2.ListQueryLinesResponse.FromString,
+                _registered_method=True)
+        self.ReadLogs = channel.unary_stream(
+                '/circinus.v1.PlannerService/ReadLogs',
+                request_serializer=circinus_dot_v1_dot_planner__pb2.ReadLogsRequest.SerializeToString,
+                response_deserializer=circinus_dot_v1_dot_planner__pb2.ReadLogsResponse.FromString,
+                _registered_method=True)
+        self.WatchItems = channel.unary_stream(
+                '/circinus.v1.PlannerService/WatchItems',
+                request_serializer=circinus_dot_v1_dot_planner__pb2.WatchItemsRequest.SerializeToString,
+                response_deserializer=circinus_dot_v1_dot_planner__pb2.WatchItemsResponse.FromString,
+                _registered_method=True)
+        self.TapItems = channel.unary_stream(
+                '/circinus.v1.PlannerService/TapItems',
+                request_serializer=circinus_dot_v1_dot_planner__pb2.TapItemsRequest.SerializeToString,
+                response_deserializer=circinus_dot_v1_dot_planner__pb2.TapItemsResponse.FromString,
+                _registered_method=True)
+        self.ApplyChanges = channel.unary_unary(
+                '/circinus.v1.PlannerService/ApplyChanges',
+                request_serializer=circinus_dot_v1_dot_planner__pb2.ApplyChangesRequest.SerializeToString,
+                response_deserializer=circinus_dot_v1_dot_planner__pb2.ApplyChangesResponse.FromString,
+                _registered_method=True)
+        self.GetVersion = channel.unary_unary(
+                '/circinus.v1.PlannerService/GetVersion',
+                request_serializer=circinus_dot_v1_dot_planner__pb2.GetVersionRequest.SerializeToString,
+                response_deserializer=circinus_dot_v1_dot_planner__pb2.GetVersionResponse.FromString,
+                _registered_method=True)
 
 
 class PlannerServiceServicer:
@@ -297,6 +332,55 @@ class PlannerServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListDeviceLines(self, request, context):
+        """Devices as a live view shows them, a line each: sorted, filtered and cut by the planner.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListQueryLines(self, request, context):
+        """Queries likewise, with what became of their items lately.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReadLogs(self, request, context):
+        """What the operators' processes print, and the agents' own logs, of one device or of one query on all its devices.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WatchItems(self, request, context):
+        """Live items at an operator, sampled: ids, times, sizes, types and shapes.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def TapItems(self, request, context):
+        """The same with values, where the device's owner allows it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ApplyChanges(self, request, context):
+        """Pipelines, queries and labels as files declare them: all of it, or nothing.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetVersion(self, request, context):
+        """Of which versions the planner, its files and its agents are.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_PlannerServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -409,6 +493,41 @@ def add_PlannerServiceServicer_to_server(servicer, server):
                     servicer.WatchEvents,
                     request_deserializer=circinus_dot_v1_dot_planner__pb2.WatchEventsRequest.FromString,
                     response_serializer=circinus_dot_v1_dot_planner__pb2.WatchEventsResponse.SerializeToString,
+            ),
+            'ListDeviceLines': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListDeviceLines,
+                    request_deserializer=circinus_dot_v1_dot_planner__pb2.ListDeviceLinesRequest.FromString,
+                    response_serializer=circinus_dot_v1_dot_planner__pb2.ListDeviceLinesResponse.SerializeToString,
+            ),
+            'ListQueryLines': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListQueryLines,
+                    request_deserializer=circinus_dot_v1_dot_planner__pb2.ListQueryLinesRequest.FromString,
+                    response_serializer=circinus_dot_v1_dot_planner__pb2.ListQueryLinesResponse.SerializeToString,
+            ),
+            'ReadLogs': grpc.unary_stream_rpc_method_handler(
+                    servicer.ReadLogs,
+                    request_deserializer=circinus_dot_v1_dot_planner__pb2.ReadLogsRequest.FromString,
+                    response_serializer=circinus_dot_v1_dot_planner__pb2.ReadLogsResponse.SerializeToString,
+            ),
+            'WatchItems': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchItems,
+                    request_deserializer=circinus_dot_v1_dot_planner__pb2.WatchItemsRequest.FromString,
+                    response_serializer=circinus_dot_v1_dot_planner__pb2.WatchItemsResponse.SerializeToString,
+            ),
+            'TapItems': grpc.unary_stream_rpc_method_handler(
+                    servicer.TapItems,
+                    request_deserializer=circinus_dot_v1_dot_planner__pb2.TapItemsRequest.FromString,
+                    response_serializer=circinus_dot_v1_dot_planner__pb2.TapItemsResponse.SerializeToString,
+            ),
+            'ApplyChanges': grpc.unary_unary_rpc_method_handler(
+                    servicer.ApplyChanges,
+                    request_deserializer=circinus_dot_v1_dot_planner__pb2.ApplyChangesRequest.FromString,
+                    response_serializer=circinus_dot_v1_dot_planner__pb2.ApplyChangesResponse.SerializeToString,
+            ),
+            'GetVersion': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetVersion,
+                    request_deserializer=circinus_dot_v1_dot_planner__pb2.GetVersionRequest.FromString,
+                    response_serializer=circinus_dot_v1_dot_planner__pb2.GetVersionResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -1005,6 +1124,195 @@ class PlannerService:
             '/circinus.v1.PlannerService/WatchEvents',
             circinus_dot_v1_dot_planner__pb2.WatchEventsRequest.SerializeToString,
             circinus_dot_v1_dot_planner__pb2.WatchEventsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListDeviceLines(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/circinus.v1.PlannerService/ListDeviceLines',
+            circinus_dot_v1_dot_planner__pb2.ListDeviceLinesRequest.SerializeToString,
+            circinus_dot_v1_dot_planner__pb2.ListDeviceLinesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListQueryLines(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/circinus.v1.PlannerService/ListQueryLines',
+            circinus_dot_v1_dot_planner__pb2.ListQueryLinesRequest.SerializeToString,
+            circinus_dot_v1_dot_planner__pb2.ListQueryLinesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReadLogs(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/circinus.v1.PlannerService/ReadLogs',
+            circinus_dot_v1_dot_planner__pb2.ReadLogsRequest.SerializeToString,
+            circinus_dot_v1_dot_planner__pb2.ReadLogsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchItems(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/circinus.v1.PlannerService/WatchItems',
+            circinus_dot_v1_dot_planner__pb2.WatchItemsRequest.SerializeToString,
+            circinus_dot_v1_dot_planner__pb2.WatchItemsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def TapItems(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/circinus.v1.PlannerService/TapItems',
+            circinus_dot_v1_dot_planner__pb2.TapItemsRequest.SerializeToString,
+            circinus_dot_v1_dot_planner__pb2.TapItemsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ApplyChanges(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/circinus.v1.PlannerService/ApplyChanges',
+            circinus_dot_v1_dot_planner__pb2.ApplyChangesRequest.SerializeToString,
+            circinus_dot_v1_dot_planner__pb2.ApplyChangesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetVersion(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/circinus.v1.PlannerService/GetVersion',
+            circinus_dot_v1_dot_planner__pb2.GetVersionRequest.SerializeToString,
+            circinus_dot_v1_dot_planner__pb2.GetVersionResponse.FromString,
             options,
             channel_credentials,
             insecure,

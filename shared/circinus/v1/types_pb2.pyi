@@ -233,16 +233,20 @@ class Limits(_message.Message):
     def __init__(self, cgroup_cores: _Optional[float] = ..., cgroup_memory_bytes: _Optional[int] = ..., affinity_cores: _Optional[int] = ...) -> None: ...
 
 class Policy(_message.Message):
-    __slots__ = ("allowed_pipelines", "max_cores", "max_memory_bytes", "data_stays")
+    __slots__ = ("allowed_pipelines", "max_cores", "max_memory_bytes", "data_stays", "tap", "hides_logs")
     ALLOWED_PIPELINES_FIELD_NUMBER: _ClassVar[int]
     MAX_CORES_FIELD_NUMBER: _ClassVar[int]
     MAX_MEMORY_BYTES_FIELD_NUMBER: _ClassVar[int]
     DATA_STAYS_FIELD_NUMBER: _ClassVar[int]
+    TAP_FIELD_NUMBER: _ClassVar[int]
+    HIDES_LOGS_FIELD_NUMBER: _ClassVar[int]
     allowed_pipelines: _containers.RepeatedScalarFieldContainer[str]
     max_cores: float
     max_memory_bytes: int
     data_stays: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, allowed_pipelines: _Optional[_Iterable[str]] = ..., max_cores: _Optional[float] = ..., max_memory_bytes: _Optional[int] = ..., data_stays: _Optional[_Iterable[str]] = ...) -> None: ...
+    tap: str
+    hides_logs: bool
+    def __init__(self, allowed_pipelines: _Optional[_Iterable[str]] = ..., max_cores: _Optional[float] = ..., max_memory_bytes: _Optional[int] = ..., data_stays: _Optional[_Iterable[str]] = ..., tap: _Optional[str] = ..., hides_logs: _Optional[bool] = ...) -> None: ...
 
 class Fingerprint(_message.Message):
     __slots__ = ("device_id", "tier", "site", "device_class", "cpu", "cores", "memory_bytes", "disk_free_bytes", "accelerators", "links", "price_per_h", "speed_ratio", "environments", "data_address", "agent_version", "labels", "speed", "condition", "planner_rtt_ms", "planner_bandwidth_bit_per_s", "disk_total_bytes", "limits", "measured_peers", "unknown", "overridden", "platform", "policy", "isolation")

@@ -34,6 +34,15 @@ def explanation_from_message(message: planner_pb2.ExplainResponse) -> dict[str, 
     return _document(message)
 
 
+def rival_from_message(message: planner_pb2.ExplainedRival) -> dict[str, Any]:
+    """One plan that was not chosen, as an explanation has it.
+
+    Raises:
+        InvalidInput: a knob is bad.
+    """
+    return _document(message)
+
+
 def _fill(message: Message, document: Mapping[str, Any]) -> None:
     if isinstance(message, types_pb2.Configuration):
         message.CopyFrom(configuration_to_message(document))

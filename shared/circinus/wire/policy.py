@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from circinus.errors import InvalidInput
 from circinus.model.pipeline import PipelineId
-from circinus.model.policy import Policy
+from circinus.model.policy import Policy, Tap
 from circinus.v1 import types_pb2
 from circinus.wire import check
 
@@ -15,6 +16,8 @@ def policy_to_message(policy: Policy) -> types_pb2.Policy:
         max_cores=policy.max_cores,
         max_memory_bytes=policy.max_memory_bytes,
         data_stays=policy.data_stays,
+        tap=policy.tap,
+        hides_logs=not policy.logs,
     )
 
 
@@ -34,4 +37,14 @@ def policy_from_message(message: types_pb2.Policy) -> Policy:
         max_cores=check.number("policy.max_cores", message.max_cores, high=100_000),
         max_memory_bytes=message.max_memory_bytes,
         data_stays=tuple(PipelineId(one) for one in message.data_stays),
+        tap=_tap(message.tap),
+        logs=not message.hides_logs,
     )
+
+
+def _tap(text: str) -> Tap:
+    if not text:
+        return Tap.SHAPES
+    if text not in set(Tap):
+        raise InvalidInput(f"policy.tap: {text[:40]!r} is none of {', '.join(Tap)}")
+    return Tap(text)

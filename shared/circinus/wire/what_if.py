@@ -12,6 +12,7 @@ from circinus.model.what_if import (
     SetPrice,
     SetRate,
     SetSlo,
+    SetWeight,
     SloField,
     WhatIf,
 )
@@ -43,6 +44,9 @@ def what_if_to_message(change: WhatIf) -> planner_pb2.WhatIfChange:
         case SetRate():
             message.set_rate.query_id = change.query
             message.set_rate.rate_per_s.CopyFrom(_figure_to_message(change.rate_per_s))
+        case SetWeight():
+            message.set_weight.query_id = change.query
+            message.set_weight.weight.CopyFrom(_figure_to_message(change.weight))
         case SetPrice():
             message.set_price.device_id = change.device
             message.set_price.price_per_h.CopyFrom(_figure_to_message(change.price_per_h))
@@ -78,6 +82,9 @@ def what_if_from_message(message: planner_pb2.WhatIfChange) -> WhatIf:
         case "set_rate":
             rate = _figure_from_message("set_rate.rate_per_s", message.set_rate.rate_per_s)
             return SetRate(query=_query("set_rate.query_id", message.set_rate.query_id), rate_per_s=rate)
+        case "set_weight":
+            weight = _figure_from_message("set_weight.weight", message.set_weight.weight)
+            return SetWeight(query=_query("set_weight.query_id", message.set_weight.query_id), weight=weight)
         case "set_price":
             price = _figure_from_message("set_price.price_per_h", message.set_price.price_per_h)
             return SetPrice(device=check.name("set_price.device_id", message.set_price.device_id), price_per_h=price)

@@ -1,0 +1,200 @@
+"""The first page: the fleet by site, how SLOs are kept, what happened."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from circinus.burn_rate import Burning, burn_of
+from cloud_planner.dashboard.desk import Desk
+from cloud_planner.dashboard.fleet import STATES, Site, device_rows, sites
+from cloud_planner.dashboard.page import Page, Part, Route
+from cloud_planner.dashboard.templating import anchor
+from cloud_planner.dashboard.visit import Visit
+from cloud_planner.store import RolloutPhase
+
+if TYPE_CHECKING:
+    from starlette.responses import Response
+
+_EVENTS = 14
+_WORST = 8
+#: Devices that are drawn one by one; of larger fleets the sites are.
+_MOST_DRAWN = 1_500
+_MOST_AT_SITE = 300
+#: Queries that are looked at before others get their turn, and how long what was seen of all of them is good.
+_AT_ONCE = 200
+_SEEN_FOR_S = 5.0
+_SEEN_FOR_EACH_S = 0.003
+#: A page that was just loaded may show what is so much older; its live part puts it right.
+_STALE_S = 60.0
+_TEMPLATE = "overview.html"
+#: How the error budget fares, from what needs a person to what doesn't.
+BURNING: Mapping[Burning, str] = {
+    Burning.FAST: "bad",
+    Burning.BURNING: "bad",
+    Burning.RISING: "warn",
+    Burning.RECOVERING: "warn",
+    Burning.KEPT: "good",
+    Burning.IDLE: "",
+}
+#: As pages say it, where the word alone says too little.
+WORDS: Mapping[Burning, str] = {Burning.FAST: "burning fast", Burning.IDLE: "without items"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Worst:
+    """A query whose error budget is spent too fast. ``burn_ratio`` is over five minutes."""
+
+    id: str
+    attained_ratio: float | None
+    wanted_ratio: float
+    burn_ratio: float
+    state: Burning
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """How SLOs are kept over the fleet. ``goodput_per_s`` is weighed, as seen over five minutes."""
+
+    counts: Mapping[Burning, int]
+    worst: tuple[Worst, ...]
+    goodput_per_s: float | None
+    items: int
+
+    @property
+    def looked_at(self) -> int:
+        """Queries that had items within the hour."""
+        return sum(number for state, number in self.counts.items() if state is not Burning.IDLE)
+
+    @property
+    def kept(self) -> int:
+        """Of them those that are within their error budget's rate."""
+        return self.looked_at - self.counts.get(Burning.BURNING, 0) - self.counts.get(Burning.FAST, 0)
+
+
+async def kept(desk: Desk, *, stale_s: float = 0.0) -> Kept:
+    """How SLOs are kept; some seconds old, the more queries there are, and by ``stale_s`` older still."""
+    queries = desk.overview.catalog.queries
+
+    async def made() -> Kept:
+        recent = desk.overview.recent
+        counts: Counter[Burning] = Counter()
+        burning: list[Worst] = []
+        goodput, seen, items = 0.0, False, 0
+        for number, query in enumerate(queries):
+            if number % _AT_ONCE == _AT_ONCE - 1:
+                await asyncio.sleep(0)
+            lately = recent.lately(query.id)
+            burn = burn_of(lately.spans, query.slo.percentile_ratio)
+            counts[burn.state] += 1
+            items += lately.spans.short.ended
+            if lately.goodput_per_s is not None:
+                seen, goodput = True, goodput + query.weight * lately.goodput_per_s
+            if burn.state in (Burning.FAST, Burning.BURNING, Burning.RISING):
+                attained = lately.spans.short.attained_ratio
+                burning.append(
+                    Worst(
+                        id=query.id,
+                        attained_ratio=attained,
+                        wanted_ratio=burn.wanted_ratio,
+                        burn_ratio=burn.short_ratio or 0.0,
+                        state=burn.state,
+                    )
+                )
+        burning.sort(key=lambda one: (-one.burn_ratio, one.id))
+        return Kept(
+            counts=dict(counts), worst=tuple(burning[:_WORST]), goodput_per_s=goodput if seen else None, items=items
+        )
+
+    return await desk.remembered("kept", made, for_s=max(_SEEN_FOR_S, len(queries) * _SEEN_FOR_EACH_S), stale_s=stale_s)
+
+
+async def _totals(desk: Desk, *, stale_s: float = 0.0) -> dict[str, Any]:
+    overview = desk.overview
+    decided, newest = desk.decided(), overview.rollout.newest
+    rows = await device_rows(desk)
+    states = Counter(row.state for row in rows)
+    summary = overview.loop.decision.summary
+    served = newest is not None and newest.phase is not RolloutPhase.STARTING
+    queries = len(overview.catalog.queries)
+    placed = sum(query.id in decided.plans for query in overview.catalog.queries)
+    unplaced = sum(query.id in decided.unplaced for query in overview.catalog.queries)
+    return {
+        "devices": len(rows),
+        "connected": sum(row.connected for row in rows),
+        "states": {state: states[state] for state in STATES if state != "connected" and states[state]},
+        "kinds": STATES,
+        "queries": queries,
+        "placed": placed,
+        "unplaced": unplaced,
+        "pending": queries - placed - unplaced,
+        "slo": await kept(desk, stale_s=stale_s),
+        "burning": BURNING,
+        "words": WORDS,
+        "summary": summary,
+        "activity": overview.activity(),
+        "generation": newest.generation.number if newest is not None else 0,
+        "phase": newest.phase.value if newest is not None else "",
+        "served": served,
+    }
+
+
+TOTALS = ("devices", "queries", "slos", "goodput", "cost", "plan")
+
+
+async def _live_totals(desk: Desk, _argument: str) -> dict[str, str]:
+    context = await _totals(desk)
+    made = await asyncio.to_thread(
+        lambda: {f"total-{name}": desk.templates.block(_TEMPLATE, f"total_{name}", context) for name in TOTALS}
+    )
+    return made | {"slo": await desk.fragment(_TEMPLATE, "slo", **context)}
+
+
+async def _map(desk: Desk) -> dict[str, Any]:
+    found = await sites(desk)
+    devices = sum(len(site.devices) for site in found)
+    return {"sites": found, "drawn": devices <= _MOST_DRAWN, "most": _MOST_AT_SITE, "devices": devices}
+
+
+async def _live_map(desk: Desk, _argument: str) -> dict[str, str]:
+    context = await _map(desk)
+
+    def made() -> dict[str, str]:
+        def one(site: Site) -> str:
+            return desk.templates.block(_TEMPLATE, "site", {**context, "site": site})
+
+        return {f"site-{anchor(site.name)}": one(site) for site in context["sites"]}
+
+    return await asyncio.to_thread(made)
+
+
+async def _events(desk: Desk) -> dict[str, Any]:
+    found = await desk.overview.chronicle.list(0, _EVENTS, (), newest=True)
+    return {"events": tuple(reversed(found)), "now": desk.now}
+
+
+async def _live_events(desk: Desk, _argument: str) -> dict[str, str]:
+    return {"events": await desk.fragment(_TEMPLATE, "events", **await _events(desk))}
+
+
+async def show(visit: Visit) -> Response:
+    """The page."""
+    desk = visit.desk
+    context = {**await _totals(desk, stale_s=_STALE_S), **await _map(desk), **await _events(desk)}
+    return await visit.page(_TEMPLATE, **context)
+
+
+PAGE = Page(
+    title="Overview",
+    path="/",
+    order=10,
+    routes=(Route(path="/", show=show, needs="GetStatus"),),
+    parts=(
+        Part(name="overview.totals", render=_live_totals),
+        Part(name="overview.map", render=_live_map, needs="ListDevices", period_s=2.0),
+        Part(name="overview.events", render=_live_events, needs="WatchEvents"),
+    ),
+)
