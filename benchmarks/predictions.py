@@ -44,8 +44,8 @@ STATE = Path(tempfile.gettempdir()) / "circinus-predictions"
 #: Rounds of up to three queries.
 QUICK_ROUNDS, FULL_ROUNDS = 4, 16
 #: The first seconds of a generation are left out of its account.
-SERVE_S = 24.0
-SETTLE_S = 150.0
+SERVE_S = 30.0
+SETTLE_S = 75.0
 #: Scores are given, so that no sample is run for them: times are measured on so many.
 TIME_SAMPLES = 12
 #: What plans may take of the host's two cores: with more, operators of devices that only play to have cores of their

@@ -16,8 +16,9 @@ from edge_agent.local.results import read_results
 
 ROOT = Path(__file__).resolve().parent.parent
 PIPELINES = ("documents", "meeting", "traffic")
-#: Items a second, and latency bounds in ms, from tight to easy.
-RATES = {"documents": (3.0, 4.0, 5.0), "meeting": (3.0, 4.0), "traffic": (4.0, 6.0, 8.0)}
+#: Items a second, and latency bounds in ms, from tight to easy. Rates are such that three plans, while times for the
+#: next are profiled beside them, are no crowd on the two cores that all devices here share.
+RATES = {"documents": (1.8, 2.0, 2.2), "meeting": (2.0, 2.5), "traffic": (3.0, 4.0, 5.0)}
 BOUNDS_MS = {
     "documents": (160.0, 250.0, 350.0, 500.0, 800.0),
     "meeting": (250.0, 350.0, 500.0, 800.0),

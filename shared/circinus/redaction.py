@@ -49,7 +49,8 @@ _BESIDE = re.compile(
 )
 _BASE64 = re.compile(r"(?<![A-Za-z0-9+/_-])[A-Za-z0-9+/_-]{40,}={0,2}(?![A-Za-z0-9+/_=-])")
 _HEX = re.compile(r"[0-9a-fA-F-]+")
-_WORDS = re.compile(r"[a-z0-9]+(?:[/_-][a-z0-9]+)*/?|/[\w/-]*")
+#: Lower case alone: of the lines of a key one in two hundred looks like a path with capitals.
+_WORDS = re.compile(r"[a-z0-9]+(?:[/_-][a-z0-9]+)*/?|/[a-z0-9_/-]*")
 
 
 class Redactor:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 import re
 from datetime import UTC, datetime
 from random import Random
@@ -29,6 +30,13 @@ from edge_agent.metrics.totals import MAX_PLACES, Totals
 from edge_agent.serving_figures import ReplicaFigures, ServingFigures
 
 HEAD = 'device_id = "camera"\ntier = "edge"\nsite = "shop"\ncores = 1.0\ninsecure_loopback = true\n'
+
+
+@pytest.fixture(autouse=True)
+def told(monkeypatch, caplog):
+    """Events are heard here whatever an earlier test of this process had them do."""
+    monkeypatch.setattr(logging.getLogger("circinus"), "propagate", True)
+    caplog.set_level("INFO")
 
 
 def read(text):
@@ -78,7 +86,6 @@ async def scrape(address):
 
 @pytest.mark.slow
 async def test_an_agent_s_figures_are_on_the_page(tmp_path, caplog):
-    caplog.set_level("INFO")
     box, planner = Box(), ScriptedPlanner()
     await planner.start()
     async with agent_with(tmp_path, f'planner = "{planner.address}"\nmetrics_listen = "127.0.0.1:0"\n', box):
@@ -121,7 +128,6 @@ RUNNING = ServingFigures(
 
 @pytest.mark.slow
 async def test_a_port_that_is_taken_and_a_collector_that_is_away_leave_the_agent_alone(tmp_path, caplog):
-    caplog.set_level("INFO")
     taken = await asyncio.start_server(lambda reader, writer: writer.close(), "127.0.0.1", 0)
     port = taken.sockets[0].getsockname()[1]
     box, planner = Box(), ScriptedPlanner()
@@ -142,7 +148,6 @@ async def test_a_port_that_is_taken_and_a_collector_that_is_away_leave_the_agent
 
 @pytest.mark.slow
 async def test_nothing_is_served_or_traced_by_default(tmp_path, caplog):
-    caplog.set_level("INFO")
     box, planner = Box(), ScriptedPlanner()
     await planner.start()
     async with agent_with(tmp_path, f'planner = "{planner.address}"\n', box):

@@ -11,6 +11,7 @@ import pytest
 from shell_fakes import FakeServing, directive_message
 from test_outbox_faults import FakeClock, FullDisk, remount, small_disk  # noqa: F401  # a fixture
 
+from circinus.clock import SystemClock
 from circinus.errors import NotRunnable, Unreachable
 from circinus.model.directive import Generation
 from edge_agent.disk_guard import DiskGuard, fault_of, is_damage, scratch_folder, set_aside
@@ -165,7 +166,7 @@ class Listening(FakeServing):
     """Serves on what it is told, unless that is taken."""
 
     def __init__(self, *taken: str) -> None:
-        super().__init__(on_change=lambda: None)
+        super().__init__(clock=SystemClock(), on_change=lambda: None)
         self.taken = taken
 
     async def start(self, listen: str) -> str:

@@ -78,6 +78,11 @@ def test_a_private_key_goes_whole_or_cut() -> None:
         assert "before" in told
 
 
+def test_a_line_of_a_key_that_begins_like_a_path_goes() -> None:
+    line = "/" + "aB3" * 21
+    assert line not in Redactor().text(f"before\n{line}\n")
+
+
 def test_what_is_known_to_be_a_secret_goes_wherever_it_stands() -> None:
     pem = Authority().pair("ann").key.decode()
     known = secrets_of_pem(pem)

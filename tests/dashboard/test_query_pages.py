@@ -54,7 +54,7 @@ def test_a_query_shows_where_it_runs_and_what_was_promised(board, browser):
     assert "length=" in text(browser, "table.plan")
     until(browser, lambda: "Working" not in text(browser, "#explained"))
     assert every(browser, "#latency-chart canvas")
-    assert "p95 was" in text(browser, "#latency-words")
+    until(browser, lambda: "p95 was" in text(browser, "#latency-words"))
     assert "late: after its deadline" in text(browser, "#query-losses")
     assert "pipeline: words" in browser.execute_script("return document.querySelector('details.text pre').textContent")
     assert complaints(browser) == []
