@@ -10,7 +10,7 @@ check: ## what CI runs
 	mypy
 	scripts/protos --check
 	scripts/docs
-	pytest -n 2 --dist loadfile -m "not alone and not long"
+	pytest -n 3 --dist loadfile -m "not alone and not long"
 	pytest -m "alone and not long"
 
 fix: ## format, and mend what can be mended

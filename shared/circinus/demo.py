@@ -153,7 +153,12 @@ async def hold_against_plan(client: Client, folder: Path, since: datetime) -> bo
     say("  accuracy intervals are such that all of them hold with 95%")
     for entry in entries:
         planned, measured = entry.planned_item_goodput_per_s, entry.item_goodput_per_s
-        off = measured / planned - 1.0 if planned > 0 else 0.0
+        if planned <= 0.0:
+            # Only what was placed is here: it was served, and lost its plan.
+            say(f"  {entry.query_id}: item goodput {measured:.2f}/s, and no plan any more: MISSED")
+            kept = False
+            continue
+        off = measured / planned - 1.0
         goodput_kept = abs(off) <= GOODPUT_TOLERANCE_RATIO
         line = f"  {entry.query_id}: item goodput {measured:.2f}/s of {planned:.2f}/s planned ({off:+.1%})"
         predicted, accuracy = entry.predicted_accuracy_ratio, entry.accuracy_ratio

@@ -4,6 +4,15 @@ from dashboard_browser import complaints, every, one, text, until
 pytestmark = pytest.mark.slow
 
 
+def drawn(browser):
+    """Of each device on the map, whether somebody would see it."""
+    return browser.execute_script(
+        "return [...document.querySelectorAll('svg.fleet rect')].map(one => {"
+        "const box = one.getBoundingClientRect(), style = getComputedStyle(one);"
+        "return box.width > 4 && box.height > 4 && style.fill !== 'none' && style.visibility === 'visible';})"
+    )
+
+
 def test_the_overview_shows_the_fleet_by_site(board, browser):
     browser.get(f"{board.address}/")
     assert text(browser, "#total-devices").startswith("2\n")
@@ -11,6 +20,7 @@ def test_the_overview_shows_the_fleet_by_site(board, browser):
     assert {"home", "shop"} <= set(text(browser, ".sites").split())
     assert len(every(browser, "svg.fleet rect")) == 3
     assert len(every(browser, "svg.fleet rect.away")) == 1
+    assert drawn(browser) == [True] * 3
     assert complaints(browser) == []
 
 
@@ -33,3 +43,4 @@ def test_what_changes_shows_by_itself(board, browser):
     until(browser, lambda: "device kept" in text(browser, "#events"))
     board.run(board.overview.departures.lift("box"))
     until(browser, lambda: "cordoned" not in text(browser, "#total-devices"))
+    assert drawn(browser) == [True] * 3

@@ -144,7 +144,9 @@ async def test_it_is_served_by_a_planner_and_agents_of_this_machine(tmp_path):
             done = await asyncio.to_thread(run, tmp_path, STEPS["serve"].commands, **at)
             assert done.returncode == 0, done.stderr
             assert "pipeline meter is registered" in done.stdout
-            assert "smooth.blur" not in done.stdout
+            chosen, _, _ = done.stdout.partition("NOT CHOSEN")
+            assert "blur=" in chosen
+            assert "smooth.blur" not in chosen
             assert all(operator in done.stdout for operator in ("find", "smooth", "read", "hold"))
             while not await answered(client, {"noon", "dusk"}, 16):  # noqa: ASYNC110 - as above
                 await asyncio.sleep(0.1)

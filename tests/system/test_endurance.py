@@ -150,6 +150,7 @@ def windows_overlap(path):
     return found
 
 
+@pytest.mark.long
 async def test_a_planner_that_stands_still_is_noticed_and_taken_back_with_nothing_lost(fleet, tmp_path):
     await serve(fleet, a_query("cheap", latency_ms=400.0, accuracy_ratio=0.5))
     pids, began = workers(fleet), datetime.now(UTC)

@@ -18,7 +18,7 @@ from benchmarks.provision_versions import Kind, other_version
 from scripts.provisioning.bundle import BundleFailed, make_bundle
 
 REASON = missing() or needed_commands()
-pytestmark = [pytest.mark.slow, pytest.mark.system]
+pytestmark = [pytest.mark.slow, pytest.mark.system, pytest.mark.long]
 needs_boxes = pytest.mark.skipif(bool(REASON), reason=REASON)
 
 MAX_INSTALLED_BYTES = 120_000_000
@@ -96,7 +96,6 @@ def test_a_second_run_changes_nothing(shop):
 
 
 @needs_boxes
-@pytest.mark.long
 def test_a_box_leaves_and_comes_back_three_times_under_its_name(shop):
     rig, _, _ = shop
     for _ in range(3):
@@ -109,7 +108,6 @@ def test_a_box_leaves_and_comes_back_three_times_under_its_name(shop):
 
 
 @needs_boxes
-@pytest.mark.long
 def test_a_version_that_the_planner_never_sees_is_rolled_back_and_the_ring_stops(shop, bundle, tmp_path):
     rig, _, _ = shop
     mute = other_version(bundle, "9.9.9", Kind.MUTE, tmp_path / "mute.tar")

@@ -15,7 +15,7 @@ from circinus.v1 import control_pb2, types_pb2
 from edge_agent.control_link import ControlLink
 from edge_agent.outbox import Outbox
 
-pytestmark = [pytest.mark.slow, pytest.mark.system]
+pytestmark = [pytest.mark.slow, pytest.mark.system, pytest.mark.long]
 
 AGENTS = 40
 
