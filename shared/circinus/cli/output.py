@@ -156,13 +156,16 @@ def amount(value: float | None, digits: int = 3) -> str:
 
 def ago(moment: datetime | None, now: datetime) -> str:
     """How long ago, in words; a dash for never."""
-    if moment is None:
-        return "-"
-    seconds = max(0, int((now - moment).total_seconds()))
+    return "-" if moment is None else f"{span(max(0.0, (now - moment).total_seconds()))} ago"
+
+
+def span(seconds: float) -> str:
+    """A time, short."""
+    whole = int(seconds)
     for size, unit in ((86_400, "d"), (3_600, "h"), (60, "min")):
-        if seconds >= size:
-            return f"{seconds // size} {unit} ago"
-    return f"{seconds} s ago"
+        if whole >= size:
+            return f"{whole // size} {unit}"
+    return f"{whole} s"
 
 
 def size(size_bytes: float) -> str:

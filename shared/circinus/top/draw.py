@@ -9,13 +9,14 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import TypeVar
 
+from circinus.cli.output import span
 from circinus.event_calls import PlannerEvent
 from circinus.line_calls import DeviceLine, QueryLine
 from circinus.top.columns import DEVICE_COLUMNS, QUERY_COLUMNS, Column, shown
 from circinus.top.dag import detail_lines
 from circinus.top.picture import Known, Page
 from circinus.top.view import View, settled
-from circinus.top.wording import Line, Span, Tone, amount, clean, cut, fitted, padded, span, words
+from circinus.top.wording import Line, Span, Tone, amount, clean, cut, fitted, padded, words
 
 L = TypeVar("L")
 #: A picture that is older than this is told its age, whatever the reason.

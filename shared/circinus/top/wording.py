@@ -10,6 +10,8 @@ from enum import StrEnum
 
 from rich.cells import cell_len, set_cell_size
 
+from circinus.cli import output
+
 
 class Tone(StrEnum):
     """How a text is meant. Colours only say again what the text says."""
@@ -74,13 +76,7 @@ def fitted(spans: Sequence[Span], width: int) -> Line:
 
 def amount(value: float | None, digits: int = 3) -> str:
     """A number with so many significant digits; a dash for none."""
-    if value is None or math.isnan(value):
-        return "-"
-    if math.isinf(value):
-        return "∞"
-    if value and abs(value) < 10 ** (digits - 1):
-        return f"{value:.{digits}g}"
-    return f"{value:,.0f}"
+    return "∞" if value is not None and math.isinf(value) else output.amount(value, digits)
 
 
 def percent(ratio: float | None, digits: int = 0) -> str:
@@ -101,16 +97,7 @@ def bar(ratio: float, width: int) -> str:
 
 def ago(moment: datetime | None, now: datetime) -> str:
     """How long ago, short; a dash for never."""
-    return "-" if moment is None else span(max(0.0, (now - moment).total_seconds()))
-
-
-def span(seconds: float) -> str:
-    """A time, short."""
-    whole = int(seconds)
-    for size, unit in ((86_400, "d"), (3_600, "h"), (60, "min")):
-        if whole >= size:
-            return f"{whole // size} {unit}"
-    return f"{whole} s"
+    return "-" if moment is None else output.span(max(0.0, (now - moment).total_seconds()))
 
 
 def words(text: str, width: int) -> list[str]:
@@ -138,6 +125,5 @@ __all__ = [
     "fitted",
     "padded",
     "percent",
-    "span",
     "words",
 ]
