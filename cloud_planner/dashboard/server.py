@@ -13,6 +13,7 @@ from typing import Any
 import uvicorn
 
 from circinus.events import event, warning
+from circinus.server_end import accept_no_more
 from cloud_planner.dashboard.app import Dashboard
 from cloud_planner.dashboard.assets import Assets
 from cloud_planner.dashboard.desk import Desk
@@ -31,12 +32,21 @@ _KEEP_ALIVE_S = 20
 
 
 class _Server(uvicorn.Server):
-    """One that leaves signals to the planner."""
+    """One that leaves signals to the planner, and no connection open."""
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         """Does nothing."""
         yield
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Ends all connections; those too, in a while, that came in the very moment or don't take their answer."""
+        try:
+            await accept_no_more(*self.servers)
+            await super().shutdown(sockets)
+        finally:
+            for connection in tuple(self.server_state.connections):
+                connection.transport.abort()
 
 
 @asynccontextmanager

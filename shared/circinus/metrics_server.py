@@ -21,6 +21,7 @@ from circinus import channel
 from circinus.errors import CircinusError, InvalidInput, NotKnown, Unreachable
 from circinus.events import event
 from circinus.exposition import CONTENT_TYPE, Family, Kind, Metric, lines, one, page
+from circinus.server_end import accept_no_more
 
 #: Largest page; what would come after is left out, and the page says so.
 MAX_PAGE_BYTES = 8 * 1024 * 1024
@@ -68,6 +69,7 @@ class MetricsServer:
         self._max_bytes = max_bytes
         self._making = asyncio.Lock()
         self._open: set[asyncio.Task[None]] = set()
+        self._ended = False
         #: Scrapes that were answered, and those that were refused or failed.
         self.served = self.refused = 0
 
@@ -97,23 +99,28 @@ class MetricsServer:
         except OSError as error:
             raise Unreachable(f"metrics can't be served at {address}: {error.strerror or error}") from error
         told = f"{host}:{server.sockets[0].getsockname()[1]}"
+        self._ended = False
         event("metrics_listen", address=told, secure=context is not None)
         try:
             yield told
         finally:
+            self._ended = True
+            await accept_no_more(server)
             server.close()
             for task in tuple(self._open):
                 task.cancel()
             await asyncio.gather(*self._open, return_exceptions=True)
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if len(self._open) >= _MAX_CONNECTIONS:
+        if self._ended or len(self._open) >= _MAX_CONNECTIONS:
             self.refused += 1
             writer.transport.abort()
             return
         task = asyncio.get_running_loop().create_task(self._serve(reader, writer), name="metrics")
         self._open.add(task)
         task.add_done_callback(self._open.discard)
+        # Here and not in the task: one that is cancelled before its first step has no other end.
+        task.add_done_callback(lambda _: _end(writer))
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -126,8 +133,6 @@ class MetricsServer:
                 await _send(writer, status, body, with_body=not head.startswith(b"HEAD "))
         except (TimeoutError, OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
             self.refused += 1
-        finally:
-            writer.transport.abort() if writer.transport.get_write_buffer_size() else writer.close()
 
     async def _answer(self, head: bytes, writer: asyncio.StreamWriter) -> tuple[int, list[bytes]]:
         method, path, bearer, host = _read(head)
@@ -160,6 +165,11 @@ class MetricsServer:
             await asyncio.sleep(0)
         pieces.append(page((one(CUT, float(cut)),)).encode())
         return pieces
+
+
+def _end(writer: asyncio.StreamWriter) -> None:
+    """Closes a connection; what its peer has not taken by now is given up."""
+    writer.transport.abort() if writer.transport.get_write_buffer_size() else writer.close()
 
 
 def _turns(made: Iterator[str]) -> Iterator[str]:

@@ -1,7 +1,9 @@
 """The web server of one page: what it answers, what it refuses, what it bounds."""
 
 import asyncio
+import contextlib
 import os
+import socket
 import ssl
 from contextlib import asynccontextmanager
 
@@ -90,6 +92,19 @@ async def test_whoever_says_nothing_does_not_keep_others_from_the_page():
         for _, writer in silent:
             writer.close()
         assert server.refused >= 1
+
+
+@pytest.mark.parametrize("turns", range(6))
+async def test_one_that_comes_as_the_server_ends_is_hung_up_on(turns):
+    async with serving() as (_, address):
+        host, port = address.split(":")
+        late = socket.create_connection((host, int(port)))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+    with late:
+        late.settimeout(5.0)
+        with contextlib.suppress(ConnectionResetError):
+            assert (await asyncio.to_thread(late.recv, 1)) == b""
 
 
 async def test_a_page_that_is_too_large_is_cut_and_says_so():
