@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Hashable
+from collections.abc import Awaitable, Callable, Coroutine, Hashable
 from datetime import datetime
 from typing import Any, TypeVar, cast
 
@@ -28,6 +28,7 @@ class Desk:
         self.try_outs = TryOuts(overview.trials, overview.clock)
         self._known: OrderedDict[Hashable, tuple[Hashable, float, object]] = OrderedDict()
         self._making: dict[Hashable, asyncio.Lock] = {}
+        self._behind: set[asyncio.Task[Any]] = set()
 
     @property
     def now(self) -> datetime:
@@ -73,6 +74,27 @@ class Desk:
             if len(self._known) > _REMEMBERED:
                 self._known.popitem(last=False)
             return made
+
+    async def within(self, making: Coroutine[Any, Any, T], limit_s: float | None) -> T | None:
+        """What is made, if it is within so long; else None, and it is made to its end. ``limit_s`` None: no limit.
+
+        Worth it for what is ``remembered``: who asks later finds it.
+        """
+        if limit_s is not None and limit_s <= 0.0:
+            making.close()
+            return None
+        task = asyncio.get_running_loop().create_task(making, name="dashboard behind a page")
+        self._behind.add(task)
+        task.add_done_callback(self._behind.discard)
+        done, _ = await asyncio.wait((task,), timeout=limit_s)
+        return task.result() if done else None
+
+    async def close(self) -> None:
+        """Ends what is made behind pages."""
+        for task in self._behind:
+            task.cancel()
+        await asyncio.gather(*self._behind, return_exceptions=True)
+        await self.try_outs.close()
 
     def forget(self, key: Hashable) -> None:
         """What is remembered under a key is made anew the next time."""

@@ -65,7 +65,7 @@ async def rows(desk: Desk, limit: int, before: Generation | None) -> tuple[tuple
     found = []
     for place, head in enumerate(heads[:limit]):
         older = heads[place + 1] if place + 1 < len(heads) else None
-        found.append(await _row(desk, head, older, events, at_once=clock.monotonic_s() > until_s))
+        found.append(await _row(desk, head, older, events, patience_s=until_s - clock.monotonic_s()))
     return tuple(found), len(heads) > limit
 
 
@@ -117,7 +117,7 @@ async def _row(
     older: GenerationHead | None,
     events: tuple[EventRecord, ...],
     *,
-    at_once: bool = False,
+    patience_s: float | None = None,
 ) -> Row:
     before = older.generation if older is not None else None
     since = older.created_at if older is not None else None
@@ -126,7 +126,7 @@ async def _row(
         generation=head.generation,
         created_at=head.created_at,
         phase=head.phase.value,
-        changes=None if at_once else await changes(desk, before, head.generation),
+        changes=await desk.within(changes(desk, before, head.generation), patience_s),
         cause="too long ago: its events are forgotten" if forgotten else cause_of(events, since, head.created_at),
         first=older is None,
     )

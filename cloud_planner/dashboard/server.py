@@ -80,7 +80,7 @@ async def serving(
         await served
         live.cancel()
         trying.cancel()
-        await desk.try_outs.close()
+        await desk.close()
 
 
 async def _alone(work: Coroutine[Any, Any, None]) -> None:
