@@ -148,6 +148,12 @@ def _most(one: Amounts, other: Amounts) -> Amounts:
     return (max(one[0], other[0]), max(one[1], other[1]), max(one[2], other[2]), max(one[3], other[3]))
 
 
+def _beyond(one: Amounts, other: Amounts) -> Amounts:
+    """What one has more than the other."""
+    most = _most(one, other)
+    return (most[0] - other[0], most[1] - other[1], most[2] - other[2], most[3] - other[3])
+
+
 def _sum(amounts: Iterable[Amounts]) -> Amounts:
     total = _NONE
     for one in amounts:
@@ -166,18 +172,19 @@ def _processes(replica_sets: Sequence[ReplicaSet], stand_bys: Sequence[StandBy])
 
 
 class _Held:
-    """The processes on devices while a step is made, each once."""
+    """The processes on devices while a step is made, each once, with the most that it is to have meanwhile."""
 
     def __init__(self, have: Mapping[DeviceId, Amounts]) -> None:
         self._have = have
-        self._keys: dict[DeviceId, set[str]] = defaultdict(set)
+        self._most: dict[DeviceId, dict[str, Amounts]] = defaultdict(dict)
         self._used: dict[DeviceId, Amounts] = defaultdict(lambda: _NONE)
 
     def take(self, parts: Parts) -> None:
         """Adds processes, whether they fit or not."""
         for device_id, added in self._added(parts).items():
             self._used[device_id] = _plus(self._used[device_id], _sum(added.values()))
-            self._keys[device_id] |= added.keys()
+            known = self._most[device_id]
+            known |= {key: _plus(known.get(key, _NONE), more) for key, more in added.items()}
 
     def fits(self, parts: Parts) -> bool:
         """Whether they could be added to what is there."""
@@ -202,14 +209,15 @@ class _Held:
         )
 
     def _added(self, parts: Parts) -> dict[DeviceId, dict[str, Amounts]]:
-        return {
-            device_id: {
-                one.key: _amounts(one)
-                for one in _processes(part.replica_sets, part.stand_bys)
-                if one.key not in self._keys[device_id]
-            }
-            for device_id, part in parts.items()
-        }
+        """What they would take more, by device and process: a shared one grows with who shares it."""
+        found: dict[DeviceId, dict[str, Amounts]] = {}
+        for device_id, part in parts.items():
+            known, added = self._most[device_id], found.setdefault(device_id, {})
+            for one in _processes(part.replica_sets, part.stand_bys):
+                more = _beyond(_amounts(one), known.get(one.key, _NONE))
+                if more != _NONE:
+                    added[one.key] = _most(more, added.get(one.key, _NONE))
+        return found
 
 
 class _Way:

@@ -12,9 +12,10 @@ from cloud_planner.core.transition import over_capacity, transition, union_use
 NEW = Generation(epoch=1, number=2)
 
 
-def replica_set(query, device, cores, *, version=0, memory=1, uses=()):
+def replica_set(query, device, cores, *, version=0, memory=1, uses=(), grows=False):
+    """``grows``: with another share of cores it is the same process, as one that is shared by others than before."""
     return ReplicaSet(
-        key=f"{query}-{device}-{cores}-{version}",
+        key=f"{query}-{device}-{version}" if grows else f"{query}-{device}-{cores}-{version}",
         query_id=query,
         pipeline_id="words",
         operator_id="cut",
@@ -51,11 +52,11 @@ def source(query, rate_per_s=1.0):
     )
 
 
-def fleet(*placed, version=0):
+def fleet(*placed, version=0, grows=False):
     """Directives of queries: each (query, device, cores), its source on the device "home"."""
     sets = {}
     for query, device, cores in placed:
-        sets.setdefault(device, []).append(replica_set(query, device, cores, version=version))
+        sets.setdefault(device, []).append(replica_set(query, device, cores, version=version, grows=grows))
     queries = [query for query, _, _ in placed]
     routes = {query: Route(query_id=query, operator_id="cut", inputs=("source",), targets=()) for query in queries}
     home = Directive(
@@ -108,6 +109,15 @@ def test_moves_go_in_an_order_in_which_each_fits():
     steps = transition(before, after, room)
     assert [step.moved for step in steps] == [("b",), ("a",)]
     check(before, steps, after, room)
+
+
+def test_a_process_that_grows_waits_for_its_room():
+    room = have(home=0.0, one=1.0, two=1.0)
+    before = fleet(("a", "one", 0.5), ("b", "one", 0.5), grows=True)
+    after = fleet(("a", "one", 0.75), ("b", "two", 0.5), grows=True)
+    steps = transition(before, after, room)
+    check(before, steps, after, room)
+    assert [step.moved for step in steps] == [("b",), ("a",)]
 
 
 def test_a_circle_pauses_the_query_that_is_missed_the_least_and_says_for_how_long():
@@ -186,7 +196,8 @@ def changes(draw):
         [(f"q{index}", draw(PLACES), draw(SHARES)) for index in range(count) if draw(st.integers(0, 9))]
         for _ in range(2)
     ]
-    before, after = fleet(*placed[0]), fleet(*placed[1], version=draw(st.integers(0, 1)))
+    grows = draw(st.booleans())
+    before, after = fleet(*placed[0], grows=grows), fleet(*placed[1], version=draw(st.integers(0, 1)), grows=grows)
     room = {}
     for device in ("home", "one", "two", "three"):
         needs = [union_use(directives).get(device, (0.0,) * 4)[0] for directives in (before, after)]
