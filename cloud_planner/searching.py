@@ -6,7 +6,8 @@ chose to planning. Nothing is lost with the planner: attempts and what was spent
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections import deque
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -181,15 +182,13 @@ class Searching:
 
     async def _attempt(self) -> None:
         version = self._profiling.version
-        queries = self._catalog.queries
-        there = {query.id for query in queries}
+        there = {query.id for query in self._catalog.queries}
         self._deferred = False
         self._searches = {query_id: search for query_id, search in self._searches.items() if query_id in there}
         self._surroundings.ask_for_environments()
         self._note_charges()
         asks: list[tuple[tuple[int, float], ProfileNeed]] = []
-        # Who waits for a first word doesn't wait for the others' next one.
-        for query in sorted(queries, key=lambda query: query.id in self._searches):
+        for query in self._in_turn():
             search = self._searches.get(query.id)
             if search is None:
                 search = _Search(submitted_at=self._clock.now(), submitted_s=self._clock.monotonic_s())
@@ -216,6 +215,20 @@ class Searching:
         nothing_yet = [need for (rank, _), need in asks if rank == 0]
         others = [need for (rank, _), need in asks if rank > 0]
         self._profiling.update((*nothing_yet, *self._verifications, *others), version)
+
+    def _in_turn(self) -> Iterator[Query]:
+        """Every query once. Who waits for a first word, even since a moment, doesn't wait for the others' next one."""
+        heard, done = self._changed.rings, set[QueryId]()
+        waiting = deque(sorted(self._catalog.queries, key=lambda query: query.id in self._searches))
+        while waiting:
+            query = waiting.popleft()
+            done.add(query.id)
+            yield query
+            if self._changed.rings != heard:
+                heard = self._changed.rings
+                new = [one for one in self._catalog.queries if one.id not in self._searches and one.id not in done]
+                known = {one.id for one in new}
+                waiting = deque((*new, *(one for one in waiting if one.id not in known)))
 
     async def _fleet(self, query: Query) -> Fleet:
         registered = self._catalog.pipelines[query.pipeline_id]

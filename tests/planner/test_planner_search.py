@@ -4,7 +4,7 @@ import asyncio
 
 import grpc
 import pytest
-from planner_fleet import FakeAgent, FirstFit, device, measurements, profile_parts, query, serving, settings
+from planner_fleet import FakeAgent, FirstFit, Here, device, measurements, profile_parts, query, serving, settings
 
 from circinus import wire
 from circinus.errors import NotFound, from_rpc
@@ -90,6 +90,43 @@ async def test_a_query_that_nothing_is_accurate_enough_for_is_refused_and_its_wa
         assert last.phase == planner_pb2.QUERY_PHASE_UNPLACED
         assert last.search.phase == planner_pb2.SEARCH_PHASE_REFUSED
         assert last.search.finished
+
+
+class Stopped(Here):
+    """Once ``stop`` is set, the next step waits until ``go``."""
+
+    def __init__(self):
+        super().__init__()
+        self.stop, self.stopped, self.go = False, asyncio.Event(), asyncio.Event()
+
+    async def run(self, task):
+        result = await super().run(task)
+        if self.stop:
+            self.stopped.set()
+            await self.go.wait()
+        return result
+
+
+async def test_who_comes_while_others_are_looked_at_waits_for_one_step_at_most(tmp_path):
+    steps = Stopped()
+    async with (
+        serving(settings(tmp_path), FirstFit(), steps) as (people, _),
+        FakeAgent(people.address, device("camera")),
+    ):
+        await people.add_pipeline()
+        await people.submit(query("q1"), query("q2"), query("q3"))
+        await people.settled()
+        steps.stop = True
+        # With another device there is news for each of them.
+        async with FakeAgent(people.address, device("box")):
+            async with asyncio.timeout(10):
+                await steps.stopped.wait()
+            await people.submit(query("new"))
+            steps.stop = False
+            before = len(steps.tasks)
+            steps.go.set()
+            await people.settled()
+            assert steps.tasks[before].query.id == "new"
 
 
 async def test_the_watch_of_a_query_that_cannot_be_planned_ends(tmp_path):
