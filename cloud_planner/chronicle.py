@@ -39,6 +39,7 @@ KINDS: Mapping[str, EventKind] = MappingProxyType(
         "generation_drain_overdue": EventKind.PLAN,
         "generation_phase": EventKind.PLAN,
         "planning_failed": EventKind.PLAN,
+        "query_less_sure": EventKind.PLAN,
         "query_pauses": EventKind.PLAN,
         "drift_found": EventKind.DRIFT,
         "agent_refused": EventKind.REFUSAL,

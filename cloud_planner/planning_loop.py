@@ -28,6 +28,7 @@ from cloud_planner.core.audit_directives import audit_directives
 from cloud_planner.core.decompose import Choice
 from cloud_planner.core.detours import detours_of
 from cloud_planner.core.directives import directives
+from cloud_planner.core.less_sure import less_sure
 from cloud_planner.core.needs import Assessment, verification_needs
 from cloud_planner.core.planning import Draft, PlanResult, Snapshot, draft, revised, told
 from cloud_planner.core.problem import Problem
@@ -110,6 +111,7 @@ class PlanningLoop:
         self._accounts = accounts
         self._watching = watching
         self._affected: frozenset[QueryId] = frozenset()
+        self._less_sure: frozenset[QueryId] = frozenset()
         self._booked: Generation | None = None
         self._times = times if times is not None else LoopTimes()
         self._decision = Decision(summary=planner_pb2.SelectionSummary())
@@ -200,6 +202,12 @@ class PlanningLoop:
             kept = snapshot.fleet.revisions.without(ending)
             snapshot, made = await self.draft(queries_now, choices, revisions=kept)
             result = await self._solve(made.problem)
+        if (ended := _ended(made.problem, result)) and (found := less_sure(made.problem, ended))[1]:
+            made = replace(made, problem=found[0])
+            result = await self._solve(made.problem, kept=found[1])
+            self._tell_less_sure(found[1], result)
+        else:
+            self._less_sure = frozenset()
         if result.findings:
             raise CircinusError(f"the plan does not pass its audit: {'; '.join(result.findings[:3])}")
         selection = told(snapshot, made, result.selection)
@@ -233,6 +241,13 @@ class PlanningLoop:
             await self._store.put_decision(summary)
         self._measuring = measuring
 
+    def _tell_less_sure(self, queries: frozenset[QueryId], result: PlanResult) -> None:
+        """Tells whose plans hold with less than what is asked for, once each."""
+        for plan in result.selection.plans:
+            if plan.query_id in queries - self._less_sure:
+                warning("query_less_sure", query=plan.query_id, probability=plan.slo_probability_ratio)
+        self._less_sure = queries
+
     def _verify(self, snapshot: Snapshot, selection: Selection) -> UnderMeasurement:
         """Has the times measured that certified plans rest on, the provisional ones' later; gives what is to be."""
         choices = snapshot.fleet.choices
@@ -250,7 +265,8 @@ class PlanningLoop:
         measuring = self._measuring
         return settled and measuring is not None and measuring.goes_on(snapshot, self._clock.monotonic_s())
 
-    async def _solve(self, problem: Problem) -> PlanResult:
+    async def _solve(self, problem: Problem, kept: frozenset[QueryId] = frozenset()) -> PlanResult:
+        """The selection; ``kept`` queries keep their running plans or end."""
         background = self._background
         better = background.better(problem) if background is not None else None
         if better is None and (known := next((one for one in self._known if one[0] == problem), None)) is not None:
@@ -259,7 +275,7 @@ class PlanningLoop:
         if better is None and (on_the_way := self._on_the_way(problem)) is not None:
             return on_the_way
         began_s = self._clock.monotonic_s()
-        held = self._held(problem)
+        held = self._held(problem) | kept
         result = better if better is not None else await self.plan(problem, held)
         if better is None and self._affected and _ended(problem, result):
             # There is no room beside what runs: then everything is selected anew.
@@ -268,7 +284,7 @@ class PlanningLoop:
         self._affected = frozenset()
         self._solved = (problem, result)
         self._known.appendleft(self._solved)
-        if background is not None and held and better is None:
+        if background is not None and held and not kept and better is None:
             background.consider(problem, result)
         event(
             "planned",

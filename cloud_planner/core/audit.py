@@ -89,7 +89,7 @@ def _slo(work: Audit, entry: Placed) -> None:
     if slo.latency_ms is not None and plan.latency_ms.value > slo.latency_ms * (1.0 + TOLERANCE):
         work.say(query.id, f"takes {plan.latency_ms.value:.6g} ms, the bound is {slo.latency_ms:.6g}")
     probability = slo_probability(query, entry.candidate, plan.latency_ms.value)
-    asked = work.problem.slo_probability_ratio if slo.latency_ms is not None or slo.accuracy_ratio is not None else 0.0
+    asked = work.problem.asked_of(query) if slo.latency_ms is not None or slo.accuracy_ratio is not None else 0.0
     if probability < asked - TOLERANCE or accuracy_probability_ratio(query, entry.candidate) < asked - TOLERANCE:
         work.say(query.id, f"meets its SLO with probability {probability:.6g} only")
     if not isclose(probability, plan.slo_probability_ratio, abs_tol=TOLERANCE):

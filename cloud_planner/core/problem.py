@@ -181,7 +181,8 @@ class QueryProblem:
     with the plans of these, other than its own source. ``stream``: queries with the same one, source and rate read the
     very same items ("": nobody else does). ``selector``: what its options are on, but those of ``at_source``, which its
     pipeline pins there (meant.py); "": any machine. ``freely``: what it could be served with without its selector, if
-    that was looked for; selection knows nothing of it.
+    that was looked for; selection knows nothing of it. ``slo_probability_ratio``: what is asked of it in place of what
+    the problem asks of all.
     """
 
     id: QueryId
@@ -198,6 +199,7 @@ class QueryProblem:
     selector: str = ""
     at_source: frozenset[OperatorId] = frozenset()
     freely: tuple[Candidate, ...] = ()
+    slo_probability_ratio: float | None = None
     #: Said of the query when it can't be planned at all, in place of candidates.
     impossible: str = ""
 
@@ -228,3 +230,7 @@ class Problem:
     budget_per_h: float | None = None
     sharing: Sharing = Sharing.NONE
     staying: frozenset[QueryId] = frozenset()
+
+    def asked_of(self, query: QueryProblem) -> float:
+        """The probability with which a query's plan has to meet its SLO."""
+        return self.slo_probability_ratio if query.slo_probability_ratio is None else query.slo_probability_ratio

@@ -238,10 +238,10 @@ def need_of(room: Room, limit: Limit, fit: Fit) -> float:
     candidate = query.candidates[fit.assignment.candidate]
     if limit.kind is LimitKind.LATENCY:
         unit = _with_latency(query, 1.0)
-        allowed = latency_limit_ms(unit, candidate, problem.slo_probability_ratio) or 0.0
+        allowed = latency_limit_ms(unit, candidate, problem.asked_of(query)) or 0.0
         return fit.percentile_ms / allowed if allowed > 0.0 else inf
     if limit.kind is LimitKind.ACCURACY:
-        return accuracy_promised(candidate.accuracy.value, candidate.accuracy.low, problem.slo_probability_ratio)
+        return accuracy_promised(candidate.accuracy.value, candidate.accuracy.low, problem.asked_of(query))
     if limit.kind is LimitKind.COST:
         return fit.own_cost_per_h
     if limit.kind in RULES:

@@ -104,7 +104,7 @@ def admissible(problem: Problem, query: QueryProblem) -> tuple[int, ...]:
     return tuple(
         index
         for index, candidate in enumerate(query.candidates)
-        if meets_accuracy(query, candidate, problem.slo_probability_ratio)
+        if meets_accuracy(query, candidate, problem.asked_of(query))
     )
 
 
@@ -249,7 +249,7 @@ class Enumerator:
     def _limit_ms(self, index: int) -> float | None:
         if self.wanted.slo.latency_ms is None:
             return None
-        return latency_limit_ms(self.query, self.query.candidates[index], self.problem.slo_probability_ratio)
+        return latency_limit_ms(self.query, self.query.candidates[index], self.problem.asked_of(self.query))
 
     def _choices(self, step: Step, position: int, ratio: float) -> Choices:
         number = self.steps.setdefault(step, len(self.steps))

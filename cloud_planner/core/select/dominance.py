@@ -65,9 +65,7 @@ def undominated(problem: Problem, query: QueryProblem, candidates: Sequence[int]
             known[a, b] = same and _no_worse(steps[a], steps[b])
         return known[a, b]
 
-    limits = {
-        index: latency_limit_ms(query, query.candidates[index], problem.slo_probability_ratio) for index in candidates
-    }
+    limits = {index: latency_limit_ms(query, query.candidates[index], problem.asked_of(query)) for index in candidates}
 
     def beats(first: int, second: int) -> bool:
         a, b = query.candidates[first], query.candidates[second]

@@ -171,7 +171,7 @@ def _slo(
         best = min(route.percentile_ms for route in fastest)
         return (
             f"latency <= {slo.latency_ms:.6g} ms: fastest plan that {what} takes {best:.4g} ms at {percentile}, "
-            f"too close to promise with probability {problem.slo_probability_ratio:.6g}"
+            f"too close to promise with probability {problem.asked_of(query):.6g}"
         )
     return "no plan meets all bounds at once"
 
@@ -185,7 +185,7 @@ def _accuracy(problem: Problem, query: QueryProblem) -> str:
     said += f" with {_written(best.configuration)}"
     if bound is not None and best.accuracy.low >= bound:
         probability = accuracy_probability_ratio(query, best)
-        said += f", which holds with probability {probability:.4g} only ({problem.slo_probability_ratio:.4g} asked for)"
+        said += f", which holds with probability {probability:.4g} only ({problem.asked_of(query):.4g} asked for)"
     return said
 
 

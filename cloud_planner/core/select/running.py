@@ -61,7 +61,7 @@ def running_column(
     for index, candidate in enumerate(query.candidates):
         if dict(candidate.configuration) != dict(plan.configuration):
             continue
-        if not meets_accuracy(query, candidate, problem.slo_probability_ratio):
+        if not meets_accuracy(query, candidate, problem.asked_of(query)):
             continue
         loads = loads_of(candidate, plan)
         if loads is not None and _carried(problem, query, candidate, loads):
