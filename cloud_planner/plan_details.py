@@ -13,7 +13,7 @@ from circinus.model.plan import Interval, Plan
 from circinus.model.query import Query
 from circinus.v1 import planner_pb2, types_pb2
 from cloud_planner.core.plan_figures import PlanFigures, plan_figures
-from cloud_planner.dashboard.plan_rows import OperatorRow, measured_of, operator_rows
+from cloud_planner.core.plan_rows import OperatorRow, measured_of, operator_rows
 from cloud_planner.overview import Overview
 from cloud_planner.trials import DryRun
 

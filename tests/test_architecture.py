@@ -41,7 +41,6 @@ PURE_FILES = [
             "dag",
             "dag_svg",
             "plan_history",
-            "plan_rows",
             "query_list",
             "query_text",
             "seen",

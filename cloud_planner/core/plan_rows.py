@@ -12,15 +12,13 @@ from typing import Any
 
 from circinus.model.device import DeviceClass, DeviceId
 from circinus.model.pipeline import OperatorId, Pipeline, knobs_of, knobs_text
-from circinus.model.plan import Certainty, Interval, OperatorPlan, Plan
+from circinus.model.plan import Certainty, Interval, OperatorPlan, Plan, per_1000_items, share_text
 from circinus.model.profile import ProfileTable
 from circinus.model.query import Query
 from cloud_planner.core.estimate import Z95
 from cloud_planner.core.plan_figures import PlanFigures
 from cloud_planner.core.profiles import prefix_key
 from cloud_planner.core.promises import Z90
-from cloud_planner.dashboard.dag import share_text
-from cloud_planner.dashboard.query_list import per_1000
 
 Document = Mapping[str, Any]
 
@@ -142,7 +140,7 @@ def whole_row(plan: Plan, query: Query, figures: PlanFigures | None) -> WholeRow
         accuracy_ratio=plan.accuracy_ratio,
         certified=plan.certainty is Certainty.CERTIFIED,
         cost_per_h=plan.cost_per_h,
-        cost_per_1000=per_1000(plan.cost_per_h, query.rate_per_s),
+        cost_per_1000=per_1000_items(plan.cost_per_h, query.rate_per_s),
         billed_per_h=plan.billed_per_h,
         traffic_per_h=figures.traffic_per_h if figures is not None else None,
         probability_ratio=plan.slo_probability_ratio,

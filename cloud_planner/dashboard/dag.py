@@ -12,7 +12,7 @@ from enum import StrEnum
 
 from circinus.model.device import DeviceId, Tier
 from circinus.model.pipeline import SOURCE, OperatorId, Pipeline, knobs_of
-from circinus.model.plan import Interval, OperatorPlan, Plan
+from circinus.model.plan import Interval, OperatorPlan, Plan, share_text
 from cloud_planner.core.plan_figures import ANSWER, HopFigures, PlanFigures
 
 
@@ -122,18 +122,6 @@ def dag_of(
     return Dag(query_id=plan.query_id, boxes=placed, edges=edges, columns=last + 1, rows=rows)
 
 
-def share_text(part: OperatorPlan) -> str:
-    """What an operator gets of a device, in words."""
-    text = f"{part.replicas} × {part.cores:g} core{'' if part.cores == 1 else 's'}"
-    if part.accelerator_slots:
-        text += f" + {part.accelerator_slots} accelerator"
-    if part.batch > 1:
-        text += f", batch {part.batch}"
-    if part.share_ratio < 1.0:
-        text += f", {part.share_ratio:.0%} of items"
-    return text
-
-
 def _key(operator_id: str, device_id: str) -> str:
     return f"{operator_id}@{device_id}"
 
@@ -225,4 +213,4 @@ def _in_rows(boxes: Sequence[Box], edges: Sequence[Edge]) -> tuple[Box, ...]:
     return tuple(found)
 
 
-__all__ = ["Box", "Dag", "Edge", "Health", "Lane", "dag_of", "share_text"]
+__all__ = ["Box", "Dag", "Edge", "Health", "Lane", "dag_of"]

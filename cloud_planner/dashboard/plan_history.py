@@ -13,11 +13,10 @@ from datetime import datetime, timedelta
 from circinus import wire
 from circinus.model.device import DeviceId
 from circinus.model.pipeline import knobs_text
-from circinus.model.plan import Plan
+from circinus.model.plan import Plan, share_text
 from circinus.model.plan_diff import Change, PlanDiff, QueryDiff
 from circinus.v1 import planner_pb2
 from cloud_planner.core.diff import diff
-from cloud_planner.dashboard.dag import share_text
 from cloud_planner.store import EventRecord
 
 #: The event of a generation that is only a step.

@@ -17,9 +17,9 @@ from circinus.model.pipeline import OperatorId, RegisteredPipeline
 from circinus.model.plan import Plan
 from circinus.model.query import Query, QueryId
 from cloud_planner.core.plan_figures import PlanFigures, plan_figures
+from cloud_planner.core.plan_rows import Measured, measured_of
 from cloud_planner.dashboard.dag import Dag, dag_of
 from cloud_planner.dashboard.desk import Desk
-from cloud_planner.dashboard.plan_rows import Measured, measured_of
 from cloud_planner.dashboard.query_list import QueryLine, line_of, lines_of
 from cloud_planner.dashboard.seen import POINTS, QuerySeen, Series, promised_of, seen_of, series_of
 from cloud_planner.dashboard.templating import anchor

@@ -9,6 +9,7 @@ from typing import Any
 
 from circinus.burn_rate import Burn, Burning
 from circinus.model.device import DeviceId
+from circinus.model.plan import per_1000_items
 from circinus.model.query import Query
 from circinus.v1 import types_pb2
 from cloud_planner.dashboard.table import Column
@@ -59,17 +60,12 @@ class QueryLine:
     @property
     def cost_per_1000(self) -> float | None:
         """What a thousand items cost."""
-        return per_1000(self.cost_per_h, self.rate_per_s)
+        return per_1000_items(self.cost_per_h, self.rate_per_s) if self.cost_per_h is not None else None
 
     @property
     def burns(self) -> bool:
         """Whether its budget is spent faster than allowed, by both windows."""
         return self.burn is not None and self.burn.state in BURNING
-
-
-def per_1000(cost_per_h: float | None, rate_per_s: float) -> float | None:
-    """What a thousand items cost at a rate; None: nobody knows, or there are none."""
-    return cost_per_h / (rate_per_s * 3.6) if cost_per_h is not None and rate_per_s > 0.0 else None
 
 
 def lines_of(queries: Iterable[Query], decided: Decided) -> tuple[QueryLine, ...]:
@@ -229,7 +225,6 @@ __all__ = [
     "line_of",
     "lines_of",
     "needs_all",
-    "per_1000",
     "state_of",
     "totals_of",
     "words_of",

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from circinus.model.pipeline import knobs_of
-from circinus.model.plan import Certainty, Interval, OperatorPlan, Plan, Selection
+from circinus.model.plan import Certainty, Interval, OperatorPlan, Plan, Selection, per_1000_items
 from circinus.model.query import QueryId
 from cloud_planner.core.estimate import Z95
 from cloud_planner.core.plan_figures import OperatorFigures, plan_figures
@@ -135,7 +135,8 @@ def _short(figure: float | None) -> str:
 
 
 def _per_thousand(cost_per_h: float, rate_per_s: float) -> str:
-    return f"{cost_per_h / rate_per_s / 3.6:.3g}" if rate_per_s > 0.0 else "-"
+    found = per_1000_items(cost_per_h, rate_per_s)
+    return "-" if found is None else f"{found:.3g}"
 
 
 def _interval(interval: Interval) -> str:

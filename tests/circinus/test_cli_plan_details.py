@@ -7,9 +7,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from fake_planner import a_plan
 
-from circinus.cli.detail_table import measured_text, per_thousand
+from circinus.cli.detail_table import measured_text
 from circinus.cli.output import console
 from circinus.cli.plan_table import Measures, selection_view
+from circinus.model.plan import per_1000_items
 from circinus.plan_details import PlannedOperator
 from circinus.reports import selection_report_from_message
 from circinus.v1 import planner_pb2, types_pb2
@@ -79,8 +80,8 @@ def test_what_was_not_chosen_stands_below_with_its_reason():
 
 def test_money_is_told_per_thousand_items_too():
     assert "0.00433 per 1,000 items" in shown(a_report())
-    assert per_thousand(3.6, 1.0) == pytest.approx(1.0)
-    assert per_thousand(3.6, 0.0) is None
+    assert per_1000_items(3.6, 1.0) == pytest.approx(1.0)
+    assert per_1000_items(3.6, 0.0) is None
 
 
 @pytest.mark.parametrize(

@@ -111,7 +111,7 @@ def test_the_picture_is_sound_xml_with_a_title_and_a_description() -> None:
 
 def test_the_description_names_every_operator_with_its_device_and_each_hop() -> None:
     text = description(_dag())
-    assert "detect runs on shop-box (edge) with 1 × 0.5 cores" in text
+    assert "detect runs on shop-box (edge) with 1 × 0.5 core" in text
     assert "from decode on camera-7 to detect on shop-box in 12.5" in text
     assert "track on camera-7 to track" not in text
 

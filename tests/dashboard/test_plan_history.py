@@ -72,8 +72,8 @@ def test_plans_stand_side_by_side_by_operator() -> None:
     after = plan(part("decode", "camera-7"), part("read", "cloud-1"), part("read", "shop-box"))
     (query,) = changes_of(_summary(before), _summary(after)).queries
     told = {one.operator: (one.before, one.after, one.same) for one in plan_parts(query)}
-    assert told["decode"] == ("camera-7: 1 × 0.5 cores", "camera-7: 1 × 0.5 cores", True)
-    assert told["read"][1] == "cloud-1: 1 × 0.5 cores; shop-box: 1 × 0.5 cores"
+    assert told["decode"] == ("camera-7: 1 × 0.5 core", "camera-7: 1 × 0.5 core", True)
+    assert told["read"][1] == "cloud-1: 1 × 0.5 core; shop-box: 1 × 0.5 core"
     assert told["knobs"][2]
 
 

@@ -10,7 +10,7 @@ from plan_values import PIPELINE, QUERY, figures, part, plan
 from circinus.model.plan import Certainty, Interval
 from circinus.model.profile import ConfigurationProfile, OperatorSample, ProfileTable, SampleResult
 from circinus.spec.queries import parse_queries
-from cloud_planner.dashboard.plan_rows import Measured, measured_of, operator_rows, rival_rows, whole_row
+from cloud_planner.core.plan_rows import Measured, measured_of, operator_rows, rival_rows, whole_row
 from cloud_planner.dashboard.query_text import query_yaml
 
 
@@ -41,7 +41,7 @@ def test_rows_have_the_figures_of_each_operator() -> None:
     rows = operator_rows(found, figures(found), {}, {("detect", "shop-box"): 41.0}, PIPELINE)
     assert [row.operator for row in rows] == ["decode", "detect", "track", "read"]
     detect = rows[1]
-    assert (detect.device, detect.knobs, detect.share) == ("shop-box", "fast=true", "1 × 0.5 cores")
+    assert (detect.device, detect.knobs, detect.share) == ("shop-box", "fast=true", "1 × 0.5 core")
     assert detect.p95_ms == Interval(value=30.0, low=27.0, high=33.0)
     assert (detect.seen_p95_ms, detect.cost_per_h) == (41.0, 0.05)
 

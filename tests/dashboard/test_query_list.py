@@ -17,7 +17,6 @@ from cloud_planner.dashboard.query_list import (
     QueryLine,
     lines_of,
     needs_all,
-    per_1000,
     totals_of,
     words_of,
 )
@@ -60,12 +59,6 @@ def test_lines_are_by_id_and_say_how_far_each_query_is() -> None:
     assert lines[0].provisional
     assert lines[0].latency_ms == 200.0
     assert lines[1].cost_per_h is None
-
-
-def test_a_thousand_items_cost_what_the_rate_makes_of_an_hour() -> None:
-    assert per_1000(0.36, 5.0) == pytest.approx(0.02)
-    assert per_1000(None, 5.0) is None
-    assert per_1000(1.0, 0.0) is None
 
 
 def test_the_fastest_burning_come_first_when_sorted_by_burn() -> None:

@@ -13,10 +13,10 @@ from starlette.responses import Response
 from circinus.errors import CircinusError
 from circinus.model.query import Query
 from circinus.v1 import planner_pb2
+from cloud_planner.core.plan_rows import operator_rows, rival_rows, whole_row
 from cloud_planner.dashboard.dag_svg import dag_svg, seen_id, seen_words
 from cloud_planner.dashboard.desk import Desk
 from cloud_planner.dashboard.page import Page, Part, Route
-from cloud_planner.dashboard.plan_rows import operator_rows, rival_rows, whole_row
 from cloud_planner.dashboard.query_facts import (
     LOSSES_S,
     explained,

@@ -12,11 +12,10 @@ from circinus.cli.plan_table import (
     certainty_text,
     interval_text,
     percentile_name,
-    share_text,
     why_text,
 )
 from circinus.model.pipeline import knobs_of, knobs_text
-from circinus.model.plan import Interval, OperatorPlan, Plan
+from circinus.model.plan import Interval, OperatorPlan, Plan, per_1000_items, share_text
 from circinus.model.query import QueryId
 from circinus.plan_details import PlanDetail, PlannedOperator
 
@@ -52,7 +51,7 @@ def details_table(
                 f"{percentile} {interval_text(_narrowed(plan.latency_ms))}",
                 name + interval_text(_narrowed(plan.accuracy_ratio)),
                 amount(plan.cost_per_h),
-                amount(per_thousand(plan.cost_per_h, detail.rate_per_s if detail else 0.0)),
+                amount(per_1000_items(plan.cost_per_h, detail.rate_per_s if detail else 0.0)),
                 certainty_text(plan),
                 measured_text(detail.operators, now) if detail else "-",
                 detail.why if detail and detail.why else why_text(plan).removeprefix(f"{plan.query_id}: "),
@@ -78,7 +77,7 @@ def _row(
         interval_text(p95) if p95 is not None else "-",
         "",
         amount(found.cost_per_h) if found is not None else "-",
-        amount(per_thousand(found.cost_per_h, rate_per_s)) if found is not None else "-",
+        amount(per_1000_items(found.cost_per_h, rate_per_s)) if found is not None else "-",
         "",
         measured_text([found], now) if found is not None else "-",
         found.why if found is not None else "",
@@ -93,11 +92,6 @@ def _narrowed(interval: Interval) -> Interval:
         low=value - (value - interval.low) * _TO_90_RATIO,
         high=value + (interval.high - value) * _TO_90_RATIO,
     )
-
-
-def per_thousand(cost_per_h: float, rate_per_s: float) -> float | None:
-    """What a thousand items cost; None: their rate is not known."""
-    return cost_per_h / (rate_per_s * 3.6) if rate_per_s > 0.0 else None
 
 
 def measured_text(operators: Sequence[PlannedOperator], now: datetime) -> str:
@@ -131,4 +125,4 @@ def _rival(rival: Mapping[str, Any]) -> tuple[str, ...]:
     return (where, knobs_text(plan["configuration"] or {}), *figures, rival["reason"], rival["wins_if"])
 
 
-__all__ = ["details_table", "measured_text", "per_thousand", "rivals_table"]
+__all__ = ["details_table", "measured_text", "rivals_table"]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from circinus.cli.output import amount, lines, table
 from circinus.model.pipeline import knobs_of, knobs_text
-from circinus.model.plan import Certainty, Interval, OperatorPlan, Plan, Selection
+from circinus.model.plan import Certainty, Interval, OperatorPlan, Plan, Selection, share_text
 from circinus.model.query import DEFAULT_PERCENTILE_RATIO
 from circinus.reports import SelectionReport
 
@@ -80,18 +80,6 @@ def plans_table(plans: Sequence[Plan], measures: Measures) -> RenderableType:
 def percentile_name(percentile_ratio: float | None) -> str:
     """What a percentile is called: p95, p99.9."""
     return f"p{(percentile_ratio or DEFAULT_PERCENTILE_RATIO) * 100:g}"
-
-
-def share_text(operator: OperatorPlan) -> str:
-    """What an operator gets of a device."""
-    share = f"{operator.replicas} × {operator.cores:g} core"
-    if operator.accelerator_slots:
-        share += f" + {operator.accelerator_slots} accelerator"
-    if operator.batch > 1:
-        share += f", batch {operator.batch}"
-    if operator.share_ratio < 1:
-        share += f", {operator.share_ratio:.0%} of items"
-    return share
 
 
 def _operator_row(plan: Plan, operator: OperatorPlan) -> tuple[str, ...]:

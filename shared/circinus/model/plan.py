@@ -38,6 +38,23 @@ class OperatorPlan:
     service_ms: float
 
 
+def share_text(operator: OperatorPlan) -> str:
+    """What an operator gets of a device, as people read it: "2 × 1 core, batch 8"."""
+    text = f"{operator.replicas} × {operator.cores:g} core"
+    if operator.accelerator_slots:
+        text += f" + {operator.accelerator_slots} accelerator"
+    if operator.batch > 1:
+        text += f", batch {operator.batch}"
+    if operator.share_ratio < 1.0:
+        text += f", {operator.share_ratio:.0%} of items"
+    return text
+
+
+def per_1000_items(cost_per_h: float, rate_per_s: float) -> float | None:
+    """What a thousand items cost at a rate; None: there are none."""
+    return cost_per_h / (rate_per_s * 3.6) if rate_per_s > 0.0 else None
+
+
 class Certainty(StrEnum):
     """Whether a plan's accuracy is proven to meet the bound, or only believed to."""
 

@@ -10,7 +10,7 @@ from circinus.cli.plan_table import interval_text, percentile_name
 from circinus.drift_reports import finding_text
 from circinus.gap_reports import gaps_summary
 from circinus.model.pipeline import knobs_text
-from circinus.model.plan import Certainty, Plan
+from circinus.model.plan import Certainty, Plan, per_1000_items
 from circinus.model.query import Query
 from circinus.report.attainment import attainment
 from circinus.report.facts import Facts, PlanChange, plan_changes
@@ -179,7 +179,7 @@ def _cost(facts: Facts) -> Html:
         plan = state.plan
         if plan is None:
             continue
-        per_thousand = plan.cost_per_h / (state.query.rate_per_s * 3.6) if state.query.rate_per_s > 0.0 else None
+        per_thousand = per_1000_items(plan.cost_per_h, state.query.rate_per_s)
         certified = plan.certainty is Certainty.CERTIFIED
         rows.append(
             (
