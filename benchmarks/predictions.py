@@ -28,6 +28,7 @@ from pathlib import Path
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
+from host_load import OthersCores
 from predictions_report import document, measured, told
 from predictions_rounds import AGENTS, PIPELINES, Round, rounds, with_scores
 
@@ -42,7 +43,7 @@ ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
 STATE = Path(tempfile.gettempdir()) / "circinus-predictions"
 #: Rounds of up to three queries.
-QUICK_ROUNDS, FULL_ROUNDS = 4, 16
+QUICK_ROUNDS, FULL_ROUNDS = 4, 40
 #: The first seconds of a generation are left out of its account.
 SERVE_S = 30.0
 SETTLE_S = 75.0
@@ -52,6 +53,8 @@ TIME_SAMPLES = 12
 #: own wait for each other, and what is measured is the crowd and not the plan (at 0.84 cores a service took 1.25x its
 #: CPU time).
 MAX_HOST_CORES = 0.5
+#: Rounds in which something else on this machine took more of it say nothing: no plan of the fleet knew of that.
+MAX_OTHERS_CORES = 0.1
 #: So many accounts are enough for a full run.
 ENOUGH = 36
 
@@ -92,8 +95,8 @@ def _promised(state: QueryState) -> bool:
     return state.serving and state.plan is not None and state.plan.certainty is Certainty.CERTIFIED
 
 
-async def _served(client: Client, one: Round) -> list[tuple[int, str]]:
-    """Serves a round; gives the generation and the queries that were served in it."""
+async def _served(client: Client, fleet: LocalFleet, one: Round) -> list[tuple[int, str]]:
+    """Serves a round; gives the generation and the queries that were served in it, and are to be judged."""
     for state in await client.queries():
         await client.remove_query(state.query.id)
     await client.submit(list(one.queries))
@@ -127,7 +130,11 @@ async def _served(client: Client, one: Round) -> list[tuple[int, str]]:
     if placed:
         await _settled(client, 30.0)
         generation = (await client.status()).generation
+        others = OthersCores((os.getpid(), *(fleet.pid(name) for name in fleet.running())))
         await asyncio.sleep(SERVE_S)
+        if (cores_taken := others.cores()) > MAX_OTHERS_CORES:
+            say(f"round {one.number}: not judged, since {cores_taken:.2f} cores were taken by others than the fleet")
+            return []
     say(f"round {one.number}: {len(placed)} of {len(one.queries)} planned, {cores:.2f} cores, settled: {settled}")
     return [(generation, state.query.id) for state in placed]
 
@@ -174,7 +181,7 @@ async def run(wanted: list[Round], state: Path, enough: int) -> dict[str, object
                     break
                 began_s = time.monotonic()
                 try:
-                    served = await _served(client, one)
+                    served = await _served(client, fleet, one)
                 except CircinusError as error:
                     say(f"round {one.number}: {error.message}")
                     continue
