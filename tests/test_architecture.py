@@ -38,6 +38,7 @@ PURE_FILES = [
     *(
         PACKAGES["cloud_planner"] / "dashboard" / f"{name}.py"
         for name in (
+            "attainment",
             "dag",
             "dag_svg",
             "plan_history",

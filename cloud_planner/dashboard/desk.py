@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Hashable
 from datetime import datetime
 from typing import Any, TypeVar, cast
 
+from cloud_planner.dashboard.attainment import Attainment
 from cloud_planner.dashboard.templating import Templates
 from cloud_planner.dashboard.try_outs import TryOuts
 from cloud_planner.overview import Overview
@@ -25,6 +26,7 @@ class Desk:
         self.overview = overview
         self.service = service
         self.templates = templates
+        self.attainment = Attainment()
         self.try_outs = TryOuts(overview.trials, overview.clock)
         self._known: OrderedDict[Hashable, tuple[Hashable, float, object]] = OrderedDict()
         self._making: dict[Hashable, asyncio.Lock] = {}
@@ -75,12 +77,17 @@ class Desk:
                 self._known.popitem(last=False)
             return made
 
-    async def within(self, making: Coroutine[Any, Any, T], limit_s: float | None) -> T | None:
-        """What is made, if it is within so long; else None, and it is made to its end. ``limit_s`` None: no limit.
+    def known(self, key: Hashable, *, for_s: float = 1.0, version: Hashable = None) -> Any | None:
+        """What is ``remembered`` under a key, made less than ``for_s`` ago; None: nothing is."""
+        found = self._fresh(key, version, for_s)
+        return found[0] if found is not None else None
+
+    async def within(self, making: Coroutine[Any, Any, T], limit_s: float) -> T | None:
+        """What is made, if it is within so long; else None, and it is made to its end.
 
         Worth it for what is ``remembered``: who asks later finds it.
         """
-        if limit_s is not None and limit_s <= 0.0:
+        if limit_s <= 0.0:
             making.close()
             return None
         task = asyncio.get_running_loop().create_task(making, name="dashboard behind a page")

@@ -18,8 +18,9 @@ from cloud_planner.store import EventRecord, GenerationHead
 _KEPT_S = 3_600.0
 #: Events that causes are looked for among.
 _MOST_EVENTS = 5_000
-#: How long a list waits for changes to be worked out.
+#: How long a list waits for changes to be worked out; with more queries than that it doesn't: each takes too long.
 _PATIENCE_S = 0.3
+_PATIENT_QUERIES = 500
 _NAME = re.compile(r"(?:(\d{1,9})\.)?(\d{1,15})")
 
 
@@ -61,7 +62,8 @@ async def rows(desk: Desk, limit: int, before: Generation | None) -> tuple[tuple
     heads = await desk.overview.store.generation_heads(limit + 1, before)
     events = await _events(desk)
     clock = desk.overview.clock
-    until_s = clock.monotonic_s() + _PATIENCE_S
+    patient = len(desk.overview.catalog.queries) <= _PATIENT_QUERIES
+    until_s = clock.monotonic_s() + (_PATIENCE_S if patient else 0.0)
     found = []
     for place, head in enumerate(heads[:limit]):
         older = heads[place + 1] if place + 1 < len(heads) else None
@@ -94,7 +96,11 @@ async def changes(desk: Desk, before: Generation | None, after: Generation) -> C
         new = await _selection(desk, after)
         return await asyncio.to_thread(changes_of, old, new)
 
-    return await desk.remembered(("changes", before, after), made, for_s=_KEPT_S)
+    return await desk.remembered(_key(before, after), made, for_s=_KEPT_S)
+
+
+def _key(before: Generation | None, after: Generation) -> tuple[str, Generation | None, Generation]:
+    return ("changes", before, after)
 
 
 async def _selection(desk: Desk, generation: Generation) -> planner_pb2.SelectionSummary:
@@ -121,12 +127,16 @@ async def _row(
 ) -> Row:
     before = older.generation if older is not None else None
     since = older.created_at if older is not None else None
+    found: Changes | None = desk.known(_key(before, head.generation), for_s=_KEPT_S)
+    if found is None:
+        making = changes(desk, before, head.generation)
+        found = await making if patience_s is None else await desk.within(making, patience_s)
     forgotten = bool(events) and len(events) >= _MOST_EVENTS and head.created_at < events[0].at
     return Row(
         generation=head.generation,
         created_at=head.created_at,
         phase=head.phase.value,
-        changes=await desk.within(changes(desk, before, head.generation), patience_s),
+        changes=found,
         cause="too long ago: its events are forgotten" if forgotten else cause_of(events, since, head.created_at),
         first=older is None,
     )

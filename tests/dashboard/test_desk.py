@@ -20,11 +20,13 @@ async def test_what_takes_longer_than_a_page_waits_is_found_by_who_asks_next():
         return "made"
 
     assert await found.within(found.remembered("key", make), 0.01) is None
-    asked_again = asyncio.create_task(found.within(found.remembered("key", make), None))
+    assert found.known("key") is None
+    asked_again = asyncio.create_task(found.within(found.remembered("key", make), 5.0))
     await asyncio.sleep(0)
     free.set()
     assert await asked_again == "made"
     assert await found.within(found.remembered("key", make), 5.0) == "made"
+    assert found.known("key") == "made"
     assert made == [1]
 
 

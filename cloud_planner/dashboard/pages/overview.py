@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from circinus.burn_rate import Burning, burn_of
+from circinus.burn_rate import Burning
+from cloud_planner.dashboard.attainment import Kept
 from cloud_planner.dashboard.desk import Desk
 from cloud_planner.dashboard.fleet import STATES, Site, device_rows, sites
 from cloud_planner.dashboard.page import Page, Part, Route
@@ -20,14 +20,12 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
 _EVENTS = 14
-_WORST = 8
 #: Devices that are drawn one by one; of larger fleets the sites are.
 _MOST_DRAWN = 1_500
 _MOST_AT_SITE = 300
-#: Queries that are looked at before others get their turn, and how long what was seen of all of them is good.
+#: Queries that are looked at each time, beside those that never were, and before others get their turn.
+_IN_TURN = 400
 _AT_ONCE = 200
-_SEEN_FOR_S = 5.0
-_SEEN_FOR_EACH_S = 0.003
 #: A page that was just loaded may show what is so much older; its live part puts it right.
 _STALE_S = 60.0
 _TEMPLATE = "overview.html"
@@ -44,72 +42,18 @@ BURNING: Mapping[Burning, str] = {
 WORDS: Mapping[Burning, str] = {Burning.FAST: "burning fast", Burning.IDLE: "without items"}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Worst:
-    """A query whose error budget is spent too fast. ``burn_ratio`` is over five minutes."""
-
-    id: str
-    attained_ratio: float | None
-    wanted_ratio: float
-    burn_ratio: float
-    state: Burning
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Kept:
-    """How SLOs are kept over the fleet. ``goodput_per_s`` is weighed, as seen over five minutes."""
-
-    counts: Mapping[Burning, int]
-    worst: tuple[Worst, ...]
-    goodput_per_s: float | None
-    items: int
-
-    @property
-    def looked_at(self) -> int:
-        """Queries that had items within the hour."""
-        return sum(number for state, number in self.counts.items() if state is not Burning.IDLE)
-
-    @property
-    def kept(self) -> int:
-        """Of them those that are within their error budget's rate."""
-        return self.looked_at - self.counts.get(Burning.BURNING, 0) - self.counts.get(Burning.FAST, 0)
-
-
 async def kept(desk: Desk, *, stale_s: float = 0.0) -> Kept:
-    """How SLOs are kept; some seconds old, the more queries there are, and by ``stale_s`` older still."""
-    queries = desk.overview.catalog.queries
+    """How SLOs are kept; of many queries a part is looked at each time. ``stale_s``: it may be so much older."""
+    attainment, overview = desk.attainment, desk.overview
 
     async def made() -> Kept:
-        recent = desk.overview.recent
-        counts: Counter[Burning] = Counter()
-        burning: list[Worst] = []
-        goodput, seen, items = 0.0, False, 0
-        for number, query in enumerate(queries):
+        for number, query in enumerate(attainment.due(overview.catalog.queries, _IN_TURN)):
             if number % _AT_ONCE == _AT_ONCE - 1:
                 await asyncio.sleep(0)
-            lately = recent.lately(query.id)
-            burn = burn_of(lately.spans, query.slo.percentile_ratio)
-            counts[burn.state] += 1
-            items += lately.spans.short.ended
-            if lately.goodput_per_s is not None:
-                seen, goodput = True, goodput + query.weight * lately.goodput_per_s
-            if burn.state in (Burning.FAST, Burning.BURNING, Burning.RISING):
-                attained = lately.spans.short.attained_ratio
-                burning.append(
-                    Worst(
-                        id=query.id,
-                        attained_ratio=attained,
-                        wanted_ratio=burn.wanted_ratio,
-                        burn_ratio=burn.short_ratio or 0.0,
-                        state=burn.state,
-                    )
-                )
-        burning.sort(key=lambda one: (-one.burn_ratio, one.id))
-        return Kept(
-            counts=dict(counts), worst=tuple(burning[:_WORST]), goodput_per_s=goodput if seen else None, items=items
-        )
+            attainment.look(query, overview.recent.lately(query.id))
+        return attainment.kept()
 
-    return await desk.remembered("kept", made, for_s=max(_SEEN_FOR_S, len(queries) * _SEEN_FOR_EACH_S), stale_s=stale_s)
+    return await desk.remembered("kept", made, stale_s=stale_s)
 
 
 async def _totals(desk: Desk, *, stale_s: float = 0.0) -> dict[str, Any]:
