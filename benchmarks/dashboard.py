@@ -37,6 +37,8 @@ FLEET = ROOT / "benchmarks" / "dashboard_fleet.py"
 BELOW = ("/devices/vm-0019", "/devices?q=shop&sort=-planned", "/queries/query-00001", "/queries?q=shop-01&sort=-burn")
 BAR_LOAD_S, BAR_BYTES, BAR_CPU = 1.0, 300_000, 0.02
 _WARM_UP_S = 15.0
+#: Turns of the CPU measurement: as long as the period of telemetry.
+_TURN_S = 10.0
 _LOADED = "const t = performance.getEntriesByType('navigation')[0]; return t ? t.loadEventEnd : 0"
 
 
@@ -119,14 +121,15 @@ def cores(process: psutil.Process, seconds: float) -> float:
 def live(driver: WebDriver, base: str, process: psutil.Process, seconds: float, path: str = "/") -> dict:
     """CPU with no page open and with one, in turns, so that whatever else drifts is in both."""
     without, with_page, updates = [], [], 0
-    for _ in range(3):
+    turns = max(3, round(seconds / _TURN_S))
+    for _ in range(turns):
         driver.get("about:blank")
         time.sleep(1)
-        without.append(cores(process, seconds / 3))
+        without.append(cores(process, seconds / turns))
         driver.get(base + path)
         time.sleep(3)
         first = int(driver.execute_script("return document.documentElement.dataset.updates || 0"))
-        with_page.append(cores(process, seconds / 3))
+        with_page.append(cores(process, seconds / turns))
         updates += int(driver.execute_script("return document.documentElement.dataset.updates || 0")) - first
     taken = statistics.median(one - other for one, other in zip(with_page, without, strict=True))
     return {

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Hashable
 from datetime import datetime
 from typing import Any, TypeVar, cast
 
-from cloud_planner.dashboard.attainment import Attainment
+from cloud_planner.dashboard.attainment import Attainment, SeenLines
 from cloud_planner.dashboard.templating import Templates
 from cloud_planner.dashboard.try_outs import TryOuts
 from cloud_planner.overview import Overview
@@ -26,7 +26,7 @@ class Desk:
         self.overview = overview
         self.service = service
         self.templates = templates
-        self.attainment = Attainment()
+        self.attainment, self.seen_lines = Attainment(), SeenLines()
         self.try_outs = TryOuts(overview.trials, overview.clock)
         self._known: OrderedDict[Hashable, tuple[Hashable, float, object]] = OrderedDict()
         self._making: dict[Hashable, asyncio.Lock] = {}

@@ -18,6 +18,7 @@ from circinus.model.plan import Plan
 from circinus.model.query import Query, QueryId
 from cloud_planner.core.plan_figures import PlanFigures, plan_figures
 from cloud_planner.core.plan_rows import Measured, measured_of
+from cloud_planner.dashboard.attainment import Attainment
 from cloud_planner.dashboard.dag import Dag, dag_of
 from cloud_planner.dashboard.desk import Desk
 from cloud_planner.dashboard.query_list import QueryLine, line_of, lines_of
@@ -30,10 +31,9 @@ LOSSES_S = 3_600.0
 #: Windows that one answer looks at, at most.
 _MOST_WINDOWS = 20_000
 _MOST_ACCOUNTS = 200
-#: Queries that are looked at before others get their turn.
+#: Queries that are looked at each time, beside those that never were, and before others get their turn.
+_IN_TURN = 400
 _AT_ONCE = 200
-_SEEN_FOR_S = 2.0
-_SEEN_FOR_EACH_S = 0.002
 #: How long what a solver found is good while nothing was decided.
 _EXPLAINED_FOR_S = 3_600.0
 
@@ -109,19 +109,28 @@ def with_seen(desk: Desk, lines: Sequence[QueryLine]) -> list[QueryLine]:
     return found
 
 
+async def looked(desk: Desk, *, stale_s: float = 0.0) -> Attainment:
+    """What was seen of all queries; of many a part is looked at each time. ``stale_s``: it may be so much older."""
+    attainment, overview = desk.attainment, desk.overview
+
+    async def made() -> Attainment:
+        for number, query in enumerate(attainment.due(overview.catalog.queries, _IN_TURN)):
+            if number % _AT_ONCE == _AT_ONCE - 1:
+                await asyncio.sleep(0)
+            attainment.look(query, overview.recent.lately(query.id))
+        return attainment
+
+    return await desk.remembered("looked", made, stale_s=stale_s)
+
+
 async def seen_lines(desk: Desk) -> tuple[QueryLine, ...]:
-    """Every query with what was seen of it, too; some seconds old, the more there are."""
-    lines = await planned_lines(desk)
+    """Every query with what was seen of it, too, by id."""
+    lines, attainment = await planned_lines(desk), await looked(desk)
 
     async def made() -> tuple[QueryLine, ...]:
-        found: list[QueryLine] = []
-        for start in range(0, len(lines), _AT_ONCE):
-            found += with_seen(desk, lines[start : start + _AT_ONCE])
-            await asyncio.sleep(0)
-        return tuple(found)
+        return await asyncio.to_thread(desk.seen_lines.of, lines, attainment)
 
-    for_s = max(_SEEN_FOR_S, len(lines) * _SEEN_FOR_EACH_S)
-    return await desk.remembered("queries seen", made, for_s=for_s, version=_Same(lines))
+    return await desk.remembered("queries seen", made, version=_Same(lines))
 
 
 def the_line(desk: Desk, query: Query) -> QueryLine:

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from circinus.burn_rate import Burning, Count, Spans
 from circinus.model.device import DeviceId
 from circinus.model.pipeline import PipelineId
 from circinus.model.query import Query, QueryId, Slo
-from cloud_planner.dashboard.attainment import Attainment
+from circinus.v1 import planner_pb2
+from cloud_planner.dashboard.attainment import Attainment, SeenLines
+from cloud_planner.dashboard.query_list import QueryLine, line_of
+from cloud_planner.planning_loop import Decision
 from cloud_planner.recent import NOTHING_SEEN, Lately
+from cloud_planner.services.states import Decided
+
+NOTHING_DECIDED = Decided.of(Decision(summary=planner_pb2.SelectionSummary()), None)
 
 
 def query(name: str, weight: float = 1.0) -> Query:
@@ -27,6 +35,10 @@ def query(name: str, weight: float = 1.0) -> Query:
 def seen(good: int, ended: int = 100, goodput_per_s: float | None = 1.0) -> Lately:
     count = Count(good=good, ended=ended)
     return Lately(spans=Spans(short=count, long=count, day=count), goodput_per_s=goodput_per_s)
+
+
+def line(name: str, rate_per_s: float = 1.0) -> QueryLine:
+    return line_of(replace(query(name), rate_per_s=rate_per_s), NOTHING_DECIDED)
 
 
 def names(queries: list[Query]) -> list[str]:
@@ -72,6 +84,23 @@ def test_the_worst_are_told_first_and_no_more_than_fit() -> None:
     worst = attainment.kept().worst
     assert [one.id for one in worst] == [f"q{number:02}" for number in range(19, 11, -1)]
     assert worst[0].attained_ratio == pytest.approx(0.71)
+
+
+def test_lines_with_what_was_seen_are_made_anew_where_something_changed() -> None:
+    attainment, seen_lines = Attainment(), SeenLines()
+    lines = [line("a"), line("b"), line("c")]
+    for name in "ab":
+        attainment.look(query(name, weight=2.0), seen(90))
+    first = seen_lines.of(lines, attainment)
+    assert [one.goodput_per_s for one in first] == [2.0, 2.0, None]
+    assert first[0].burn is not None
+    assert first[0].burn.attained_ratio == pytest.approx(0.9)
+    attainment.look(query("b"), seen(100))
+    changed = [line("a", rate_per_s=3.0), lines[1], lines[2]]
+    then = seen_lines.of(changed, attainment)
+    assert (then[0].rate_per_s, then[0].goodput_per_s, then[1].goodput_per_s) == (3.0, 2.0, 1.0)
+    assert seen_lines.of(changed, attainment)[0] is then[0]
+    assert [one.id for one in seen_lines.of(changed[1:], attainment)] == ["b", "c"]
 
 
 def test_of_nobody_nothing_is_known() -> None:

@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from circinus.burn_rate import Burning
-from cloud_planner.dashboard.attainment import Kept
 from cloud_planner.dashboard.desk import Desk
 from cloud_planner.dashboard.fleet import STATES, Site, device_rows, sites
 from cloud_planner.dashboard.page import Page, Part, Route
+from cloud_planner.dashboard.query_facts import looked
 from cloud_planner.dashboard.templating import anchor
 from cloud_planner.dashboard.visit import Visit
 from cloud_planner.store import RolloutPhase
@@ -23,9 +23,6 @@ _EVENTS = 14
 #: Devices that are drawn one by one; of larger fleets the sites are.
 _MOST_DRAWN = 1_500
 _MOST_AT_SITE = 300
-#: Queries that are looked at each time, beside those that never were, and before others get their turn.
-_IN_TURN = 400
-_AT_ONCE = 200
 #: A page that was just loaded may show what is so much older; its live part puts it right.
 _STALE_S = 60.0
 _TEMPLATE = "overview.html"
@@ -40,20 +37,6 @@ BURNING: Mapping[Burning, str] = {
 }
 #: As pages say it, where the word alone says too little.
 WORDS: Mapping[Burning, str] = {Burning.FAST: "burning fast", Burning.IDLE: "without items"}
-
-
-async def kept(desk: Desk, *, stale_s: float = 0.0) -> Kept:
-    """How SLOs are kept; of many queries a part is looked at each time. ``stale_s``: it may be so much older."""
-    attainment, overview = desk.attainment, desk.overview
-
-    async def made() -> Kept:
-        for number, query in enumerate(attainment.due(overview.catalog.queries, _IN_TURN)):
-            if number % _AT_ONCE == _AT_ONCE - 1:
-                await asyncio.sleep(0)
-            attainment.look(query, overview.recent.lately(query.id))
-        return attainment.kept()
-
-    return await desk.remembered("kept", made, stale_s=stale_s)
 
 
 async def _totals(desk: Desk, *, stale_s: float = 0.0) -> dict[str, Any]:
@@ -75,7 +58,7 @@ async def _totals(desk: Desk, *, stale_s: float = 0.0) -> dict[str, Any]:
         "placed": placed,
         "unplaced": unplaced,
         "pending": queries - placed - unplaced,
-        "slo": await kept(desk, stale_s=stale_s),
+        "slo": (await looked(desk, stale_s=stale_s)).kept(),
         "burning": BURNING,
         "words": WORDS,
         "summary": summary,
