@@ -216,7 +216,7 @@ def test_every_field_is_part_of_the_kind_or_known_not_to_matter():
         Candidate: "configuration accuracy steps source_bytes outputs latency_uncertainty_ratio "
         "stage_correlation_ratio",
         QueryProblem: "id rate_per_s weight slo source candidates answer_to_source arrival_cv2 splittable apart_from "
-        "stream selector at_source freely impossible",
+        "stream selector at_source freely slo_probability_ratio impossible",
         Machine: "id tier site cores memory_bytes accelerator_slots accelerator_memory_bytes price_per_h billing count "
         "exclusive cordoned draining labels",
         Wire: "source target bandwidth_bit_per_s rtt_ms price_per_gb",

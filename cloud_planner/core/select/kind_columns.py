@@ -45,7 +45,7 @@ def columns_by_kind(
             found.append(query_columns(network, problem, number, left, limits))
             continue
         form = forms.form(query)
-        own = (query.rate_per_s, query.slo, query.arrival_cv2, query.answer_to_source)
+        own = (query.rate_per_s, query.slo, query.slo_probability_ratio, query.arrival_cv2, query.answer_to_source)
         key = (form.key, tight.key(form), own)
         if key not in known:
             small, there = reduced(query, form)
