@@ -10,8 +10,8 @@ check: ## what CI runs
 	mypy
 	scripts/protos --check
 	scripts/docs
-	pytest -n 3 --dist loadfile -m "not alone and not long"
-	pytest -m "alone and not long"
+	pytest -n 3 --dist loadfile -m "not timed and not long"
+	pytest -n 2 --dist loadfile -m "timed and not long"
 
 fix: ## format, and mend what can be mended
 	ruff format .

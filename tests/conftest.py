@@ -1,4 +1,4 @@
-"""Which tests have the machine for themselves."""
+"""Which tests run beside few others."""
 
 from pathlib import Path
 
@@ -14,4 +14,4 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Marks what real processes do there, before anything is chosen by marks."""
     for item in items:
         if item.get_closest_marker("system") and item.path.relative_to(_TESTS).parts[0] in _TIMED:
-            item.add_marker("alone")
+            item.add_marker("timed")

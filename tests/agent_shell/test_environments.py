@@ -115,6 +115,7 @@ def wheel(folder: Path, name: str, version: str) -> None:
 @pytest.mark.slow
 @pytest.mark.system
 async def test_an_environment_is_built_once_from_a_folder_of_wheels(tmp_path):
+    before = psutil.Process().children()
     wheels = tmp_path / "wheels"
     wheel(wheels, "circinustoywheel", "2.5")
     spec = EnvironmentSpec(python=("circinustoywheel>=2",))
@@ -137,7 +138,7 @@ assert importlib.util.find_spec("psutil") is None
     await again.load()
     assert again.python_for(digest) == python
     assert python.lstat().st_mtime_ns == made_ns
-    assert psutil.Process().children() == []
+    assert not [one for one in psutil.Process().children() if one not in before]
 
 
 @pytest.mark.slow
