@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import grpc.aio
@@ -16,10 +16,8 @@ from circinus.errors import InvalidInput, aborts_with_status
 from circinus.model.device import Digest
 from circinus.model.pipeline import ContentRef, PipelineId
 from circinus.model.query import Query, QueryId
-from circinus.v1 import planner_pb2, planner_pb2_grpc, types_pb2
+from circinus.v1 import planner_pb2, planner_pb2_grpc
 from circinus.wire import check
-from cloud_planner.core import ledger
-from cloud_planner.core.profiles import accuracy_prediction
 from cloud_planner.lines import Lines
 from cloud_planner.overview import Overview
 from cloud_planner.plan_details import plan_details
@@ -28,23 +26,13 @@ from cloud_planner.services import states
 from cloud_planner.services.declared import DeclaredCalls
 from cloud_planner.services.devices import DeviceCalls, check_page, selected
 from cloud_planner.services.events import EventCalls
+from cloud_planner.services.ledger_calls import EPISODES, LedgerCalls
 from cloud_planner.services.lines import LineCalls
 from cloud_planner.services.looks import LookCalls
 from cloud_planner.services.pages import Page
 
 _MAX_QUERIES_AT_ONCE = 1_000
 _MAX_CHANGES = 1_000
-#: Episodes of a query's stand-by that are told.
-_EPISODES = 20
-_GAPS = 20
-_EVER = datetime.fromtimestamp(0, UTC)
-#: Accounts that are told where no number is asked for, and at most.
-_ACCOUNTS = 200
-_MAX_ACCOUNTS = 500
-#: The oldest are left out where all would be more: a message is at most 4 MiB.
-_MAX_ACCOUNTS_BYTES = 3_500_000
-#: The end of the year 9999: no later moment has a date.
-_LAST_SECOND = 253_402_300_799
 _MAX_SPEC_CHARS = 1_000_000
 #: How often progress is told at most, and at least.
 _PROGRESS_S = 0.25
@@ -57,7 +45,13 @@ _FINDINGS_OF_QUERY = 5
 
 
 class PlannerService(
-    DeclaredCalls, DeviceCalls, EventCalls, LookCalls, LineCalls, planner_pb2_grpc.PlannerServiceServicer
+    DeclaredCalls,
+    DeviceCalls,
+    EventCalls,
+    LedgerCalls,
+    LookCalls,
+    LineCalls,
+    planner_pb2_grpc.PlannerServiceServicer,
 ):
     """Serves people and programs."""
 
@@ -188,7 +182,7 @@ class PlannerService(
         overview = self._overview
         decided = decided or states.Decided.of(overview.loop.decision, overview.rollout.newest)
         search = overview.searching.state(query.id)
-        episodes = await overview.store.episodes(query.id, _EPISODES) if query.stand_by else ()
+        episodes = await overview.store.episodes(query.id, EPISODES) if query.stand_by else ()
         state = states.query_state(query, decided, search, episodes)
         mine = [one for one in overview.watching.findings if query.id in one.query_ids]
         state.findings.extend(states.finding(one) for one in mine[-_FINDINGS_OF_QUERY:])
@@ -273,60 +267,3 @@ class PlannerService(
                 return
             await overview.clock.sleep(_PROGRESS_S)
             await overview.watched.wait(heard, _PROGRESS_IDLE_S)
-
-    @aborts_with_status
-    async def GetLedger(self, request: planner_pb2.GetLedgerRequest, context: Context) -> planner_pb2.GetLedgerResponse:
-        """Predicted against observed."""
-        overview = self._overview
-        generation = overview.serving_generation()
-        await overview.telemetry.flush()
-        record = await overview.store.generation(generation) if generation is not None else None
-        if request.HasField("since"):
-            check.number("since.seconds", request.since.seconds, high=_LAST_SECOND)
-            check.number("since.nanos", request.since.nanos, high=999_999_999)
-            since = request.since.ToDatetime(UTC)
-            windows = await overview.store.windows(since)
-        else:
-            since = record.created_at if record is not None else _EVER
-            windows = await overview.store.windows(_EVER, generation)
-        selection = record.selection if record is not None else planner_pb2.SelectionSummary()
-        seen = ledger.observed(windows.queries)
-        operators = ledger.operators(windows.operators)
-        entries = []
-        for query in overview.catalog.queries:
-            plan = states.plan_of(selection, query.id)
-            if query.id not in seen and plan is None:
-                continue
-            found = seen.get(query.id) or ledger.observed([types_pb2.QueryWindow(query_id=query.id)])[query.id]
-            scores = await overview.scores_of(query, plan) if plan is not None and found.scored else None
-            # The items of a clip have one score.
-            clip = overview.catalog.pipelines[query.pipeline_id].pipeline.content(query.content).clip
-            prediction = accuracy_prediction(scores, items=max(1, found.scored // clip)) if scores else None
-            number = generation.number if generation is not None else 0
-            entry = states.ledger_entry(query, number, found, operators.get(query.id, ()), plan, prediction)
-            entry.stand_by_answered = sum(
-                window.stand_by_answered for window in windows.queries if window.query_id == query.id
-            )
-            entry.stand_bys.extend(await overview.store.episodes(query.id, _EPISODES))
-            entry.gaps.extend(await overview.store.gaps(query.id, states.devices_of(query, plan), since, _GAPS))
-            entries.append(entry)
-        return planner_pb2.GetLedgerResponse(entries=entries)
-
-    @aborts_with_status
-    async def GetAccounts(
-        self, request: planner_pb2.GetAccountsRequest, context: Context
-    ) -> planner_pb2.GetAccountsResponse:
-        """What each generation promised of each query beside what was seen."""
-        check.number("limit", request.limit, high=_MAX_ACCOUNTS)
-        query_id = check.name("query_id", request.query_id, empty=True)
-        await self._overview.telemetry.flush()
-        records, found = await self._overview.accounts.list(request.limit or _ACCOUNTS, query_id)
-        response = planner_pb2.GetAccountsResponse(calibration=found)
-        size_bytes = 0
-        for record in records:
-            message = states.account_message(record)
-            size_bytes += message.ByteSize()
-            if size_bytes > _MAX_ACCOUNTS_BYTES:
-                break
-            response.accounts.append(message)
-        return response

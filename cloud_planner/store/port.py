@@ -250,8 +250,10 @@ class Store(Protocol):
     async def add_telemetry(self, records: Sequence[TelemetryRecord], epoch: int) -> int:
         """Adds telemetry, leaving out what is there already. Gives how many records were new."""
 
-    async def windows(self, since: datetime, generation: Generation | None = None) -> Windows:
-        """Windows that start at or after a moment, of one generation or of all."""
+    async def windows(
+        self, since: datetime, generation: Generation | None = None, queries: Sequence[QueryId] | None = None
+    ) -> Windows:
+        """Windows that start at or after a moment, of one generation or of all, of these queries or of all."""
 
     async def put_episodes(self, device_id: DeviceId, episodes: Sequence[control_pb2.StandByEpisode]) -> None:
         """Keeps when stand-bys served; told again, with its end or without, one stays one, and an end stands."""

@@ -387,12 +387,18 @@ class SqliteStore(
                 )
         return fresh
 
-    async def windows(self, since: datetime, generation: Generation | None = None) -> Windows:
+    async def windows(
+        self, since: datetime, generation: Generation | None = None, queries: Sequence[QueryId] | None = None
+    ) -> Windows:
         """Windows that start at or after a moment."""
-        statement, parameters = "SELECT kind, message FROM windows WHERE start_at_s >= ?", [since.timestamp()]
+        statement = "SELECT kind, message FROM windows WHERE start_at_s >= ?"
+        parameters: list[float | str] = [since.timestamp()]
         if generation is not None:
             statement += " AND epoch = ? AND generation = ?"
             parameters += [generation.epoch, generation.number]
+        if queries is not None:
+            statement += f" AND query_id IN ({', '.join('?' * len(queries))})"
+            parameters += queries
         rows = await self._read(f"{statement} ORDER BY start_at_s, id", parameters)
         return Windows(
             queries=tuple(types_pb2.QueryWindow.FromString(row[1]) for row in rows if row[0] == "query"),

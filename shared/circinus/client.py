@@ -378,5 +378,4 @@ class Client(DeclaredCalls, DeviceCalls, EventCalls, LookCalls, LineCalls):
         request = planner_pb2.GetLedgerRequest()
         if since is not None:
             request.since.FromDatetime(since)
-        response = await self._ask("GetLedger", request)
-        return tuple(sorted(map(ledger_entry_from_message, response.entries), key=lambda entry: entry.query_id))
+        return tuple(map(ledger_entry_from_message, await self._pages("GetLedger", request, "entries")))

@@ -260,6 +260,14 @@ async def test_windows_are_found_by_moment_and_generation(store):
     assert [window.generation for window in found.queries] == [2]
 
 
+async def test_windows_are_found_by_query(store):
+    windows = [a_window(name, 1, NOW) for name in ("a", "b", "c")]
+    await store.add_telemetry([some_telemetry(1, *windows)], 1)
+    found = await store.windows(NOW, queries=["c", "a", "none"])
+    assert [window.query_id for window in found.queries] == ["a", "c"]
+    assert (await store.windows(NOW, queries=[])).queries == ()
+
+
 async def test_old_windows_are_forgotten_but_their_repeats_stay_known(store):
     old, new = NOW, NOW + timedelta(days=2)
     await store.add_telemetry([some_telemetry(1, a_window("q", 1, old)), some_telemetry(2, a_window("q", 1, old))], 1)

@@ -1049,10 +1049,14 @@ class ProfileTask(_message.Message):
     def __init__(self, id: _Optional[str] = ..., device_id: _Optional[str] = ..., pipeline_id: _Optional[str] = ..., content: _Optional[str] = ..., accuracy: _Optional[bool] = ..., samples_done: _Optional[int] = ..., samples_total: _Optional[int] = ..., elapsed_s: _Optional[float] = ..., eta_s: _Optional[float] = ...) -> None: ...
 
 class GetLedgerRequest(_message.Message):
-    __slots__ = ("since",)
+    __slots__ = ("since", "page_size", "page_token")
     SINCE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
     since: _timestamp_pb2.Timestamp
-    def __init__(self, since: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    page_size: int
+    page_token: str
+    def __init__(self, since: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
 
 class LedgerEntry(_message.Message):
     __slots__ = ("query_id", "generation", "duration_s", "emitted", "answered", "late", "dropped", "failed", "causes", "latency_p50_ms", "latency_p95_ms", "accuracy_ratio", "scored", "item_goodput_per_s", "plan", "predicted_accuracy_ratio", "planned_item_goodput_per_s", "operators", "stand_by_answered", "stand_bys", "gaps", "latency_p99_ms", "agreement_ratio", "agreement_items", "bytes_sent")
@@ -1116,10 +1120,12 @@ class LedgerEntry(_message.Message):
     def __init__(self, query_id: _Optional[str] = ..., generation: _Optional[int] = ..., duration_s: _Optional[float] = ..., emitted: _Optional[int] = ..., answered: _Optional[int] = ..., late: _Optional[int] = ..., dropped: _Optional[int] = ..., failed: _Optional[int] = ..., causes: _Optional[_Mapping[str, int]] = ..., latency_p50_ms: _Optional[float] = ..., latency_p95_ms: _Optional[float] = ..., accuracy_ratio: _Optional[float] = ..., scored: _Optional[int] = ..., item_goodput_per_s: _Optional[float] = ..., plan: _Optional[_Union[_types_pb2.Plan, _Mapping]] = ..., predicted_accuracy_ratio: _Optional[_Union[_types_pb2.Interval, _Mapping]] = ..., planned_item_goodput_per_s: _Optional[float] = ..., operators: _Optional[_Iterable[_Union[_types_pb2.OperatorWindow, _Mapping]]] = ..., stand_by_answered: _Optional[int] = ..., stand_bys: _Optional[_Iterable[_Union[_control_pb2.StandByEpisode, _Mapping]]] = ..., gaps: _Optional[_Iterable[_Union[_control_pb2.TelemetryGap, _Mapping]]] = ..., latency_p99_ms: _Optional[float] = ..., agreement_ratio: _Optional[float] = ..., agreement_items: _Optional[int] = ..., bytes_sent: _Optional[int] = ...) -> None: ...
 
 class GetLedgerResponse(_message.Message):
-    __slots__ = ("entries",)
+    __slots__ = ("entries", "next_page_token")
     ENTRIES_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
     entries: _containers.RepeatedCompositeFieldContainer[LedgerEntry]
-    def __init__(self, entries: _Optional[_Iterable[_Union[LedgerEntry, _Mapping]]] = ...) -> None: ...
+    next_page_token: str
+    def __init__(self, entries: _Optional[_Iterable[_Union[LedgerEntry, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
 
 class OperatorPromise(_message.Message):
     __slots__ = ("operator_id", "device_id", "replicas", "cores", "share_ratio", "rate_per_s", "service_ms", "queue_ms", "output_bytes", "corrected_ratio")
