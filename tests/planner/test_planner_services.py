@@ -180,24 +180,23 @@ async def test_the_ledger_sets_what_was_seen_beside_what_was_planned(tmp_path):
 
 
 async def test_a_ledger_of_many_queries_comes_in_pages(tmp_path):
-    names = [f"q{number:03}" for number in range(120)]
+    names = [f"q{number:03}" for number in range(60)]
     async with serving(settings(tmp_path), FirstFit()) as (people, parts), FakeAgent(people.address, device("camera")):
         await people.add_pipeline()
         await people.submit(*(query(name) for name in names))
-        await people.settled()
         start = datetime.now(UTC)
         windows = [types_pb2.QueryWindow(query_id=name, duration_s=1.0, emitted=2, answered=2) for name in names]
         for window in windows:
             window.start.FromDatetime(start)
         record = TelemetryRecord(device_id="camera", sequence=1, received_at=start, queries=windows, operators=())
         await parts.store.add_telemetry([record], 1)
-        request, pages = planner_pb2.GetLedgerRequest(since=windows[0].start, page_size=50), []
+        request, pages = planner_pb2.GetLedgerRequest(since=windows[0].start, page_size=25), []
         while not pages or request.page_token:
             page = await people.stub.GetLedger(request)
             pages.append([entry.query_id for entry in page.entries])
             assert all(entry.answered == 2 for entry in page.entries)
             request.page_token = page.next_page_token
-        assert [len(page) for page in pages] == [50, 50, 20]
+        assert [len(page) for page in pages] == [25, 25, 10]
         assert [name for page in pages for name in page] == names
         async with Client(people.address) as client:
             assert [entry.query_id for entry in await client.ledger(start)] == names
