@@ -202,12 +202,11 @@ class PlanningLoop:
             kept = snapshot.fleet.revisions.without(ending)
             snapshot, made = await self.draft(queries_now, choices, revisions=kept)
             result = await self._solve(made.problem)
-        if (ended := _ended(made.problem, result)) and (found := less_sure(made.problem, ended))[1]:
-            made = replace(made, problem=found[0])
-            result = await self._solve(made.problem, kept=found[1])
-            self._tell_less_sure(found[1], result)
-        else:
-            self._less_sure = frozenset()
+        problem, slipped = less_sure(made.problem, _ended(made.problem, result))
+        if slipped:
+            made = replace(made, problem=problem)
+            result = await self._solve(problem, kept=slipped)
+        self._tell_less_sure(slipped, result)
         if result.findings:
             raise CircinusError(f"the plan does not pass its audit: {'; '.join(result.findings[:3])}")
         selection = told(snapshot, made, result.selection)

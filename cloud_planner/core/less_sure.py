@@ -27,31 +27,31 @@ def less_sure(problem: Problem, ended: Collection[QueryId]) -> tuple[Problem, fr
         problem: What was selected from.
         ended: Running queries that the selection left without a plan.
     """
-    asked = replace(
-        problem,
-        queries=tuple(
-            replace(query, slo_probability_ratio=KEPT_RATIO)
-            if query.id in ended and problem.asked_of(query) > KEPT_RATIO
-            else query
-            for query in problem.queries
-        ),
-    )
-    network = Network.of(problem)
-    plans = {plan.query_id: plan for plan in problem.running}
+    numbers = {
+        number
+        for number, query in enumerate(problem.queries)
+        if query.id in ended and problem.asked_of(query) > KEPT_RATIO
+    }
+    if not numbers:
+        return problem, frozenset()
+    network, plans = Network.of(problem), {plan.query_id: plan for plan in problem.running}
 
     def holds(of: Problem, number: int) -> bool:
         plan = plans.get(of.queries[number].id)
         return plan is not None and running_column(network, of, number, {}, plan) is not None
 
-    slipped = {
-        number
-        for number, query in enumerate(problem.queries)
-        if query is not asked.queries[number] and holds(asked, number) and not holds(problem, number)
-    }
+    asked = _asked(problem, numbers)
+    slipped = {number for number in numbers if holds(asked, number) and not holds(problem, number)}
+    return _asked(problem, slipped), frozenset(problem.queries[number].id for number in slipped)
+
+
+def _asked(problem: Problem, numbers: Collection[int]) -> Problem:
+    """The problem with the least probability asked of these queries."""
     queries = tuple(
-        asked.queries[number] if number in slipped else query for number, query in enumerate(problem.queries)
+        replace(query, slo_probability_ratio=KEPT_RATIO) if number in numbers else query
+        for number, query in enumerate(problem.queries)
     )
-    return replace(problem, queries=queries), frozenset(problem.queries[number].id for number in slipped)
+    return replace(problem, queries=queries)
 
 
 __all__ = ["KEPT_RATIO", "less_sure"]

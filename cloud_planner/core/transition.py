@@ -176,14 +176,14 @@ class _Held:
 
     def __init__(self, have: Mapping[DeviceId, Amounts]) -> None:
         self._have = have
-        self._most: dict[DeviceId, dict[str, Amounts]] = defaultdict(dict)
+        self._held: dict[DeviceId, dict[str, Amounts]] = defaultdict(dict)
         self._used: dict[DeviceId, Amounts] = defaultdict(lambda: _NONE)
 
     def take(self, parts: Parts) -> None:
         """Adds processes, whether they fit or not."""
         for device_id, added in self._added(parts).items():
             self._used[device_id] = _plus(self._used[device_id], _sum(added.values()))
-            known = self._most[device_id]
+            known = self._held[device_id]
             known |= {key: _plus(known.get(key, _NONE), more) for key, more in added.items()}
 
     def fits(self, parts: Parts) -> bool:
@@ -212,7 +212,7 @@ class _Held:
         """What they would take more, by device and process: a shared one grows with who shares it."""
         found: dict[DeviceId, dict[str, Amounts]] = {}
         for device_id, part in parts.items():
-            known, added = self._most[device_id], found.setdefault(device_id, {})
+            known, added = self._held[device_id], found.setdefault(device_id, {})
             for one in _processes(part.replica_sets, part.stand_bys):
                 more = _beyond(_amounts(one), known.get(one.key, _NONE))
                 if more != _NONE:

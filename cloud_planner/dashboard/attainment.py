@@ -9,30 +9,57 @@ from itertools import islice
 
 from circinus.burn_rate import Burn, Burning, burn_of
 from circinus.model.query import Query
-from cloud_planner.dashboard.query_list import QueryLine
+from cloud_planner.dashboard.query_list import BURNING, QueryLine
 from cloud_planner.recent import Lately
 
 _WORST = 8
-_SPENT_TOO_FAST = frozenset({Burning.FAST, Burning.BURNING, Burning.RISING})
+_SPENT_TOO_FAST = frozenset({*BURNING, Burning.RISING})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Worst:
-    """A query whose error budget is spent too fast. ``burn_ratio`` is over five minutes."""
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Look:
+    """What was seen of a query when it was looked at. ``goodput_per_s`` is weighed; None: nothing was told of it.
+
+    ``items`` and ``attained_ratio`` are of five minutes.
+    """
 
     id: str
+    burn: Burn
+    items: int
     attained_ratio: float | None
-    wanted_ratio: float
-    burn_ratio: float
-    state: Burning
+    goodput_per_s: float | None
+
+    @classmethod
+    def of(cls, query_id: str, wanted_ratio: float, weight: float, lately: Lately) -> Look:
+        """A look at what was seen lately of a query whose SLO asks for this part of the items (0..1)."""
+        short, goodput = lately.spans.short, lately.goodput_per_s
+        return cls(
+            id=query_id,
+            burn=burn_of(lately.spans, wanted_ratio),
+            items=short.ended,
+            attained_ratio=short.attained_ratio,
+            goodput_per_s=None if goodput is None else weight * goodput,
+        )
+
+    @property
+    def burn_ratio(self) -> float:
+        """How many times as fast as allowed the budget is spent over five minutes."""
+        return self.burn.short_ratio or 0.0
+
+    def on(self, line: QueryLine) -> QueryLine:
+        """The query's line with what was seen."""
+        return replace(line, burn=self.burn, goodput_per_s=self.goodput_per_s)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kept:
-    """How SLOs are kept over the fleet. ``goodput_per_s`` is weighed, as seen over five minutes."""
+    """How SLOs are kept over the fleet. ``goodput_per_s`` is weighed, as seen over five minutes.
+
+    ``worst``: the queries whose error budget is spent too fast, those few where it is so most of all.
+    """
 
     counts: Mapping[Burning, int]
-    worst: tuple[Worst, ...]
+    worst: tuple[Look, ...]
     goodput_per_s: float | None
     items: int
 
@@ -44,20 +71,7 @@ class Kept:
     @property
     def kept(self) -> int:
         """Of them those that are within their error budget's rate."""
-        return self.looked_at - self.counts.get(Burning.BURNING, 0) - self.counts.get(Burning.FAST, 0)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Look:
-    """What was seen of a query when it was looked at last. ``goodput_per_s`` is weighed; None: nothing was told of it.
-
-    ``items`` and ``attained_ratio`` are of five minutes.
-    """
-
-    burn: Burn
-    items: int
-    attained_ratio: float | None
-    goodput_per_s: float | None
+        return self.looked_at - sum(self.counts.get(state, 0) for state in BURNING)
 
 
 class Attainment:
@@ -69,7 +83,7 @@ class Attainment:
     def due(self, queries: Iterable[Query], most: int) -> list[Query]:
         """Whom to look at next: all that never were, and so many of the others. Who is no query any more is forgotten.
 
-        O(queries), a tenth of a microsecond each.
+        O(queries).
         """
         there: dict[str, Query] = {query.id: query for query in queries}
         for gone in [name for name in self._looks if name not in there]:
@@ -79,16 +93,9 @@ class Attainment:
 
     def look(self, query: Query, lately: Lately) -> None:
         """Notes what was seen of a query lately."""
-        burn, short = burn_of(lately.spans, query.slo.percentile_ratio), lately.spans.short
-        goodput = lately.goodput_per_s
         # Taken out first: the last one is who was looked at last.
         self._looks.pop(query.id, None)
-        self._looks[query.id] = Look(
-            burn=burn,
-            items=short.ended,
-            attained_ratio=short.attained_ratio,
-            goodput_per_s=None if goodput is None else query.weight * goodput,
-        )
+        self._looks[query.id] = Look.of(query.id, query.slo.percentile_ratio, query.weight, lately)
 
     def of(self, query_id: str) -> Look | None:
         """What was seen of a query; None: it was not looked at."""
@@ -98,24 +105,14 @@ class Attainment:
         """All of it together."""
         looks = self._looks.values()
         goodputs = [look.goodput_per_s for look in looks if look.goodput_per_s is not None]
-        worst = [(name, look) for name, look in self._looks.items() if look.burn.state in _SPENT_TOO_FAST]
-        worst.sort(key=lambda one: (-(one[1].burn.short_ratio or 0.0), one[0]))
+        worst = [look for look in looks if look.burn.state in _SPENT_TOO_FAST]
+        worst.sort(key=lambda look: (-look.burn_ratio, look.id))
         return Kept(
             counts=Counter(look.burn.state for look in looks),
-            worst=tuple(_worst(name, look) for name, look in worst[:_WORST]),
+            worst=tuple(worst[:_WORST]),
             goodput_per_s=sum(goodputs) if goodputs else None,
             items=sum(look.items for look in looks),
         )
-
-
-def _worst(name: str, look: Look) -> Worst:
-    return Worst(
-        id=name,
-        attained_ratio=look.attained_ratio,
-        wanted_ratio=look.burn.wanted_ratio,
-        burn_ratio=look.burn.short_ratio or 0.0,
-        state=look.burn.state,
-    )
 
 
 class SeenLines:
@@ -133,9 +130,9 @@ class SeenLines:
         if look is None:
             return line
         if known is None or known[0] is not line or known[1] is not look:
-            known = (line, look, replace(line, burn=look.burn, goodput_per_s=look.goodput_per_s))
+            known = (line, look, look.on(line))
         self._made[line.id] = known
         return known[2]
 
 
-__all__ = ["Attainment", "Kept", "Look", "SeenLines", "Worst"]
+__all__ = ["Attainment", "Kept", "Look", "SeenLines"]

@@ -77,9 +77,9 @@ class Desk:
                 self._known.popitem(last=False)
             return made
 
-    def known(self, key: Hashable, *, for_s: float = 1.0, version: Hashable = None) -> Any | None:
+    def known(self, key: Hashable, *, for_s: float = 1.0) -> Any | None:
         """What is ``remembered`` under a key, made less than ``for_s`` ago; None: nothing is."""
-        found = self._fresh(key, version, for_s)
+        found = self._fresh(key, None, for_s)
         return found[0] if found is not None else None
 
     async def within(self, making: Coroutine[Any, Any, T], limit_s: float) -> T | None:

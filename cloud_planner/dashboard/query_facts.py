@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -18,7 +18,7 @@ from circinus.model.plan import Plan
 from circinus.model.query import Query, QueryId
 from cloud_planner.core.plan_figures import PlanFigures, plan_figures
 from cloud_planner.core.plan_rows import Measured, measured_of
-from cloud_planner.dashboard.attainment import Attainment
+from cloud_planner.dashboard.attainment import Attainment, Look
 from cloud_planner.dashboard.dag import Dag, dag_of
 from cloud_planner.dashboard.desk import Desk
 from cloud_planner.dashboard.query_list import QueryLine, line_of, lines_of
@@ -95,18 +95,9 @@ async def planned_lines(desk: Desk) -> tuple[QueryLine, ...]:
 def with_seen(desk: Desk, lines: Sequence[QueryLine]) -> list[QueryLine]:
     """Lines with what was seen of them lately."""
     recent = desk.overview.recent
-    found = []
-    for line in lines:
-        lately = recent.lately(QueryId(line.id))
-        goodput = lately.goodput_per_s
-        found.append(
-            replace(
-                line,
-                burn=burn_of(lately.spans, line.wanted_ratio),
-                goodput_per_s=line.weight * goodput if goodput is not None else None,
-            )
-        )
-    return found
+    return [
+        Look.of(line.id, line.wanted_ratio, line.weight, recent.lately(QueryId(line.id))).on(line) for line in lines
+    ]
 
 
 async def looked(desk: Desk, *, stale_s: float = 0.0) -> Attainment:

@@ -118,15 +118,11 @@ class LedgerCalls:
         query_id: QueryId | str = check.name("query_id", request.query_id, empty=True)
         await self._overview.telemetry.flush()
         records, found = await self._overview.accounts.list(request.limit or _ACCOUNTS, query_id)
-        response = planner_pb2.GetAccountsResponse(calibration=found)
-        size_bytes = 0
+        page: Page[planner_pb2.Account] = Page(0, _MAX_ACCOUNTS_BYTES)
         for record in records:
-            message = states.account_message(record)
-            size_bytes += message.ByteSize()
-            if size_bytes > _MAX_ACCOUNTS_BYTES:
+            if not page.add(record.query_id, states.account_message(record)):
                 break
-            response.accounts.append(message)
-        return response
+        return planner_pb2.GetAccountsResponse(calibration=found, accounts=page.messages)
 
 
 __all__ = ["EPISODES", "LedgerCalls"]

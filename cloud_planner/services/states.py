@@ -136,11 +136,6 @@ def finding(noted: Noted) -> planner_pb2.DriftFinding:
     return message
 
 
-def plan_of(summary: planner_pb2.SelectionSummary, query_id: QueryId) -> types_pb2.Plan | None:
-    """A query's plan in a selection; None: it has none."""
-    return next((plan for plan in summary.plans if plan.query_id == query_id), None)
-
-
 def pipeline_state(registered: RegisteredPipeline, queries: int) -> planner_pb2.PipelineState:
     """A pipeline, with how many queries use it."""
     pipeline = registered.pipeline
