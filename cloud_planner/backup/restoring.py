@@ -114,7 +114,7 @@ def _staging(state_dir: Path) -> Iterator[Path]:
 def _unpack(file: Path, folder: Path) -> Manifest:
     """All parts as files, each checked; nothing else comes out of the archive."""
     try:
-        with tarfile.open(file, "r:gz") as archive:
+        with gzip.open(file) as unpacked, tarfile.open(fileobj=unpacked, mode="r:") as archive:
             first = archive.next()
             if first is None or first.name != NAME or not first.isreg() or first.size > MAX_BYTES:
                 raise InvalidInput(f"{file} is no backup of a planner: it does not begin with {NAME}")
@@ -127,6 +127,7 @@ def _unpack(file: Path, folder: Path) -> Manifest:
                 if part is None or not member.isreg() or member.size != part.size_bytes:
                     raise BadDigest(f"{file}: {member.name[:80]} is not what the manifest says; {_ANOTHER}")
                 _take_out(_stream(archive, member), folder / part.name, part)
+            _check_end(unpacked, file)
     except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise BadDigest(f"{file} is damaged, or no backup of a planner: {error}; {_ANOTHER}") from error
     if left:
@@ -135,6 +136,12 @@ def _unpack(file: Path, folder: Path) -> Manifest:
     if manifest.has(IDENTITY_FILE):
         databases.check(folder / IDENTITY_FILE)
     return manifest
+
+
+def _check_end(unpacked: IO[bytes], file: Path) -> None:
+    """Reads to the end, where the checksum of all stands: it covers the manifest, too, which no digest does."""
+    if len(unpacked.read(tarfile.RECORDSIZE + 1)) > tarfile.RECORDSIZE:
+        raise BadDigest(f"{file} goes on after its end; {_ANOTHER}")
 
 
 def _stream(archive: tarfile.TarFile, member: tarfile.TarInfo) -> IO[bytes]:

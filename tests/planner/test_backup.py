@@ -1,4 +1,5 @@
 import asyncio
+import gzip
 import io
 import json
 import os
@@ -183,14 +184,17 @@ async def test_a_damaged_backup_changes_nothing(backed_up):
     before = snapshot(state)
     whole = file.read_bytes()
     damaged = file.with_name("damaged")
-    # Its bytes at many places, and its end cut off at many.
-    for at in range(20, len(whole), len(whole) // 5):
+    # Its bytes at many places, and its end cut off at many. The first 20 are the time and name of the file itself.
+    for at in (*range(20, len(whole), len(whole) // 40), *range(len(whole) - 8, len(whole))):
         for data in (whole[:at] + bytes([whole[at] ^ 0x41]) + whole[at + 1 :], whole[:at]):
             damaged.write_bytes(data)
             with pytest.raises(CircinusError):
                 await in_thread(restore, damaged, state, now=NOW)
     damaged.write_text("no archive")
     with pytest.raises(BadDigest, match="no backup of a planner"):
+        await in_thread(restore, damaged, state, now=NOW)
+    damaged.write_bytes(gzip.compress(gzip.decompress(whole) + bytes(20_000)))
+    with pytest.raises(BadDigest, match="goes on after its end"):
         await in_thread(restore, damaged, state, now=NOW)
     assert snapshot(state) == before
 
