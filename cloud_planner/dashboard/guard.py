@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import MutableMapping
 from typing import TYPE_CHECKING, Any
 
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 
 if TYPE_CHECKING:
@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 #: Of a request's body; forms are small.
 MOST_BODY_BYTES = 64 * 1024
+#: Of a body that is too large, before its sender is cut off.
+_MOST_READ_BYTES = 16 * MOST_BODY_BYTES
 POLICY = "; ".join(
     (
         "default-src 'none'",
@@ -47,15 +49,17 @@ class Guard:
         """One request."""
         if scope["type"] != "http":
             return
-        said = Headers(scope=scope).get("content-length", "")
-        # What says itself that it is too long is not read first.
-        came_bytes = int(said) if said.isdigit() and int(said[:12]) > MOST_BODY_BYTES else 0
+        came_bytes = 0
 
         async def counted() -> Message:
             nonlocal came_bytes
             message = await receive()
             came_bytes += len(message.get("body", b""))
             if came_bytes > MOST_BODY_BYTES:
+                # Let go of, but read: who is cut off while it sends does not come to read the answer.
+                while message.get("more_body", False) and came_bytes <= _MOST_READ_BYTES:
+                    message = await receive()
+                    came_bytes += len(message.get("body", b""))
                 raise HTTPException(413, f"a request is at most {MOST_BODY_BYTES // 1024} KiB")
             return message
 
