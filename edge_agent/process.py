@@ -114,6 +114,11 @@ class ServingProcess:
         return reply.ready
 
     @property
+    def returncode(self) -> int | None:
+        """How it ended; None: it has not, as far as is known."""
+        return self._process.returncode
+
+    @property
     def takes_files(self) -> bool:
         """Whether shared memory can be passed to it and from it."""
         return self._files is not None
@@ -199,7 +204,12 @@ class ServingProcess:
         return f"(process {self.pid} {self.cause or how})"
 
     async def _until_reaped(self) -> None:
-        """A killed process ends at once, so this short wait is seen through even by a caller that is cancelled."""
+        """A killed process ends at once, so this short wait is seen through even by a caller that is cancelled.
+
+        By a watch of its own if need be: a loop that ends cancels all tasks, and so the first one.
+        """
+        if self._watching.cancelled() or self._watching.cancelling():
+            self._watching = asyncio.create_task(self._watch())
         cancelled: asyncio.CancelledError | None = None
         try:
             await asyncio.wait((self._watching,), timeout=_REAP_S)

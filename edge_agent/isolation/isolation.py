@@ -185,6 +185,11 @@ class Isolation:
             orders = self._orders(traits, (bundle, *reads), folder, sandboxed=sandboxed, private=private)
             with contextlib.suppress(BrokenPipeError):  # it has ended already, which is found out elsewhere
                 os.write(writing, orders.to_bytes())
+        except BaseException:
+            enclosed.kill()
+            await asyncio.shield(process.wait())
+            enclosed.release()
+            raise
         finally:
             os.close(writing)
         self._watch.add(enclosed)

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import signal
 import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,6 +16,7 @@ from circinus.model.pipeline import OperatorId
 from circinus.payload import encode
 from circinus.v1 import worker_pb2
 from edge_agent.dataplane.book import Emission, Ended, Ending
+from edge_agent.process import ServingProcess
 from edge_agent.runtime import Runtime
 from edge_agent.shadow import MAX_AGE_S, MAX_ITEMS, Shadow
 from edge_agent.telemetry import Windows
@@ -233,6 +235,26 @@ async def test_a_process_scores_a_live_answer_against_the_reference(tmp_path: Pa
     finally:
         await process.stop(2.0)
         runtime.close()
+
+
+def test_a_process_is_reaped_though_the_loop_that_ends_cancels_all_that_watches_it(tmp_path: Path) -> None:
+    codes = []
+
+    async def use(runtime: Runtime, process: ServingProcess) -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await process.stop(0.0)
+            codes.append(process.returncode)
+            runtime.close()
+
+    async def end_in_use() -> None:
+        runtime = await _runtime(tmp_path, bundle_at(tmp_path / "bundle"))
+        asyncio.create_task(use(runtime, await runtime.start_shadow(spec())))
+        await asyncio.sleep(0)
+
+    asyncio.run(end_in_use())
+    assert codes == [-signal.SIGKILL]
 
 
 @pytest.mark.parametrize(
