@@ -138,7 +138,7 @@ def _unpack(file: Path, folder: Path) -> Manifest:
     return manifest
 
 
-def _check_end(unpacked: IO[bytes], file: Path) -> None:
+def _check_end(unpacked: gzip.GzipFile, file: Path) -> None:
     """Reads to the end, where the checksum of all stands: it covers the manifest, too, which no digest does."""
     if len(unpacked.read(tarfile.RECORDSIZE + 1)) > tarfile.RECORDSIZE:
         raise BadDigest(f"{file} goes on after its end; {_ANOTHER}")

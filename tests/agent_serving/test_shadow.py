@@ -250,8 +250,8 @@ def test_a_process_is_reaped_though_the_loop_that_ends_cancels_all_that_watches_
 
     async def end_in_use() -> None:
         runtime = await _runtime(tmp_path, bundle_at(tmp_path / "bundle"))
-        asyncio.create_task(use(runtime, await runtime.start_shadow(spec())))
-        await asyncio.sleep(0)
+        using = asyncio.create_task(use(runtime, await runtime.start_shadow(spec())))
+        await asyncio.wait((using,), timeout=0.0)
 
     asyncio.run(end_in_use())
     assert codes == [-signal.SIGKILL]
