@@ -5,6 +5,7 @@ import json
 import os
 import sys
 import tarfile
+import zlib
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from importlib import resources
@@ -178,6 +179,14 @@ async def test_a_backup_is_for_its_owner_and_never_over_another(backed_up):
         await in_thread(take, state / "blobs", file.with_name("two"), with_keys=False, now=NOW)
 
 
+def unpacked(data):
+    """What a packed file holds, if it holds anything."""
+    try:
+        return gzip.decompress(data)
+    except (OSError, EOFError, zlib.error):
+        return None
+
+
 @pytest.mark.slow
 async def test_a_damaged_backup_changes_nothing(backed_up):
     state, file = backed_up
@@ -187,6 +196,9 @@ async def test_a_damaged_backup_changes_nothing(backed_up):
     # Its bytes at many places, and its end cut off at many. The first 20 are the time and name of the file itself.
     for at in (*range(20, len(whole), len(whole) // 40), *range(len(whole) - 8, len(whole))):
         for data in (whole[:at] + bytes([whole[at] ^ 0x41]) + whole[at + 1 :], whole[:at]):
+            if unpacked(data) == unpacked(whole):
+                # Zeros that are copied from another place before them are the same zeros.
+                continue
             damaged.write_bytes(data)
             with pytest.raises(CircinusError):
                 await in_thread(restore, damaged, state, now=NOW)
