@@ -26,12 +26,14 @@ class HoldPolicy:
 
     ``from_running``: with fewer running queries everything is selected anew each time. ``new_ratio``: nothing is held
     if more than this part of all queries is new. ``goodput_ratio`` and ``cost_ratio``: gains that are worth changes.
+    ``pause_cost_ratio``: a lower cost that is worth changes for which running queries pause.
     """
 
     from_running: int = 40
     new_ratio: float = 0.2
     goodput_ratio: float = 0.005
     cost_ratio: float = 0.02
+    pause_cost_ratio: float = 0.1
 
     def held(self, problem: Problem) -> frozenset[QueryId]:
         """The queries that a decision leaves alone."""
@@ -43,11 +45,20 @@ class HoldPolicy:
 
     def worth_it(self, before: Selection, after: Selection) -> bool:
         """Whether a selection is so much better that plans may change for it."""
+        return self._gains(before, after, self.cost_ratio)
+
+    def worth_pausing(self, before: Selection, after: Selection) -> bool:
+        """Whether a selection is so much better that running queries may pause for it: it serves one more, say."""
+        served = {plan.query_id for plan in before.plans}
+        more = any(plan.query_id not in served for plan in after.plans)
+        return more or self._gains(before, after, self.pause_cost_ratio)
+
+    def _gains(self, before: Selection, after: Selection, cost_ratio: float) -> bool:
         gain = after.goodput_per_s - before.goodput_per_s
         if gain > self.goodput_ratio * max(before.goodput_per_s, 1e-12):
             return True
         same = gain >= -1e-9 * max(before.goodput_per_s, 1.0)
-        return same and before.cost_per_h - after.cost_per_h > self.cost_ratio * before.cost_per_h
+        return same and before.cost_per_h - after.cost_per_h > cost_ratio * before.cost_per_h
 
 
 class Background:

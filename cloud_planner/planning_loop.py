@@ -16,7 +16,7 @@ from circinus import wire
 from circinus.clock import Clock
 from circinus.errors import CircinusError
 from circinus.events import event, warning
-from circinus.model.directive import Generation
+from circinus.model.directive import Directive, Generation
 from circinus.model.plan import NO_PLANS, Plan, Selection
 from circinus.model.query import Query, QueryId
 from circinus.v1 import planner_pb2
@@ -28,6 +28,7 @@ from cloud_planner.core.audit_directives import audit_directives
 from cloud_planner.core.decompose import Choice
 from cloud_planner.core.detours import detours_of
 from cloud_planner.core.directives import directives
+from cloud_planner.core.kept_keys import kept_keys
 from cloud_planner.core.less_sure import less_sure
 from cloud_planner.core.needs import Assessment, verification_needs
 from cloud_planner.core.planning import Draft, PlanResult, Snapshot, draft, revised, told
@@ -35,6 +36,7 @@ from cloud_planner.core.problem import Problem
 from cloud_planner.core.references import with_references
 from cloud_planner.core.revisions import NOTHING_REVISED, Revisions, merged
 from cloud_planner.core.shares import shares_of
+from cloud_planner.core.transition import Detours
 from cloud_planner.core.under_measurement import UnderMeasurement, under_measurement
 from cloud_planner.profiling import Profiling
 from cloud_planner.rollout import Rollout
@@ -69,6 +71,15 @@ class Decision:
     summary: planner_pb2.SelectionSummary
     profiling: Mapping[QueryId, str] = field(default_factory=dict)
     pending: Mapping[QueryId, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Orders:
+    """What devices are told of the plans of queries that are still there."""
+
+    plans: tuple[Plan, ...]
+    directives: tuple[Directive, ...]
+    stand_bys: tuple[planner_pb2.StandByState, ...]
 
 
 class PlanningLoop:
@@ -120,6 +131,7 @@ class PlanningLoop:
         self._solved: tuple[Problem, PlanResult] | None = None
         self._known: deque[tuple[Problem, PlanResult]] = deque(maxlen=_KNOWN)
         self._drafted: deque[tuple[Snapshot, Draft]] = deque(maxlen=_KNOWN)
+        self._calmed: tuple[Problem, PlanResult] | None = None
         self._heard = -1
         self._planning_now = False
         self._fault = ""
@@ -148,7 +160,7 @@ class PlanningLoop:
     def forget(self) -> None:
         """Solves what comes next anew, even if it is what was solved last."""
         self._known.clear()
-        self._solved = self._measuring = None
+        self._solved = self._calmed = self._measuring = None
 
     def activity(self) -> str:
         """What it does, for people; empty: nothing."""
@@ -209,25 +221,20 @@ class PlanningLoop:
         self._tell_less_sure(slipped, result)
         if result.findings:
             raise CircinusError(f"the plan does not pass its audit: {'; '.join(result.findings[:3])}")
-        selection = told(snapshot, made, result.selection)
-        measuring = self._verify(snapshot, selection)
-        summary = summary_of(selection, made.assessment)
         # A query that was removed meanwhile must not come back.
         still_there = {query.id for query in self._catalog.queries}
         queries = [query for query in made.assessment.plannable if query.id in still_there]
-        self._decision = Decision(summary=summary, profiling=made.assessment.profiling, pending=made.assessment.pending)
-        plans = [plan for plan in selection.plans if plan.query_id in still_there]
-        unnumbered = Generation(epoch=self._rollout.epoch, number=0)
-        told_devices = directives(made.fleet, queries, plans, unnumbered, shares_of(made.problem, plans))
-        if wrong := audit_directives(replace(selection, plans=tuple(plans)), told_devices, {}, made.problem):
-            said = "; ".join(f"{finding.subject}: {finding.message}" for finding in wrong[:3])
-            raise CircinusError(f"the directives do not pass their audit: {said}")
         detours = detours_of(made.problem, made.fleet, queries)
-        newest = self._rollout.newest
-        told_devices = with_references(told_devices, made.fleet, queries, newest.directives if newest else {})
-        told_devices, states = await self._standing_by.add(made.fleet, queries, selection, plans, told_devices, newest)
-        summary.stand_bys.extend(states)
-        made_new = await self._rollout.propose(summary, told_devices, detours)
+        selection = told(snapshot, made, result.selection)
+        orders = await self._orders(made, queries, selection)
+        if calm := await self._calm(made.problem, result, orders, detours):
+            selection = told(snapshot, made, calm.selection)
+            orders = await self._orders(made, queries, selection)
+        measuring = self._verify(snapshot, selection)
+        summary = summary_of(selection, made.assessment)
+        self._decision = Decision(summary=summary, profiling=made.assessment.profiling, pending=made.assessment.pending)
+        summary.stand_bys.extend(orders.stand_bys)
+        made_new = await self._rollout.propose(summary, orders.directives, detours)
         newest = self._rollout.newest
         if newest is not None and newest.generation != self._booked and not self._rollout.under_way:
             self._booked = newest.generation
@@ -235,10 +242,45 @@ class PlanningLoop:
                 self._watching.planned_with(newest.generation.number, made.fleet.revisions)
             if self._accounts is not None:
                 ratios = made.fleet.revisions.service_ratio
-                await self._accounts.open(newest.generation, queries, plans, made.problem, ratios)
+                await self._accounts.open(newest.generation, queries, orders.plans, made.problem, ratios)
         if not made_new:
             await self._store.put_decision(summary)
         self._measuring = measuring
+
+    async def _orders(self, made: Draft, queries: Sequence[Query], selection: Selection) -> _Orders:
+        """What devices are told of a selection.
+
+        Raises:
+            CircinusError: it does not pass its audit.
+        """
+        wanted = {query.id for query in queries}
+        plans = tuple(plan for plan in selection.plans if plan.query_id in wanted)
+        unnumbered = Generation(epoch=self._rollout.epoch, number=0)
+        devices = directives(made.fleet, queries, plans, unnumbered, shares_of(made.problem, plans))
+        if wrong := audit_directives(replace(selection, plans=plans), devices, {}, made.problem):
+            said = "; ".join(f"{finding.subject}: {finding.message}" for finding in wrong[:3])
+            raise CircinusError(f"the directives do not pass their audit: {said}")
+        newest = self._rollout.newest
+        before = newest.directives if newest else {}
+        devices = with_references(kept_keys(devices, before), made.fleet, queries, before)
+        devices, states = await self._standing_by.add(made.fleet, queries, selection, plans, devices, newest)
+        return _Orders(plans=plans, directives=tuple(devices), stand_bys=tuple(states))
+
+    async def _calm(self, problem: Problem, result: PlanResult, orders: _Orders, detours: Detours) -> PlanResult | None:
+        """What is selected instead where a pause is not worth it: running queries keep their plans. None: it is."""
+        background, running = self._background, _running_of(problem)
+        # Of many running queries the policy holds most as it is.
+        if background is None or self._rollout.under_way or not 0 < len(running) < background.policy.from_running:
+            return None
+        if not self._rollout.pauses(orders.directives, detours):
+            return None
+        if self._calmed is None or self._calmed[0] != problem:
+            self._calmed = (problem, await self.plan(problem, running))
+        calm = self._calmed[1]
+        if calm.findings or background.policy.worth_pausing(calm.selection, result.selection):
+            return None
+        self._solved = self._calmed
+        return calm
 
     def _tell_less_sure(self, queries: frozenset[QueryId], result: PlanResult) -> None:
         """Tells whose plans hold with less than what is asked for, once each."""

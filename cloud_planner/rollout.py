@@ -17,15 +17,15 @@ from circinus.events import event, warning
 from circinus.model.device import DeviceId
 from circinus.model.directive import Directive, Generation
 from circinus.v1 import control_pb2, planner_pb2
+from cloud_planner import way
 from cloud_planner.bell import Bell
 from cloud_planner.core.audit_directives import audit_generations
 from cloud_planner.core.directives import empty
 from cloud_planner.core.stages import DeviceStage, Progress, Steps, next_steps
 from cloud_planner.core.transition import Detours, capacities, no_detours
 from cloud_planner.orders import Order, unsigned
-from cloud_planner.registry import AgentSession, DeviceRecord, Registry
+from cloud_planner.registry import DeviceRecord, Registry
 from cloud_planner.store import GenerationRecord, RolloutPhase, Store
-from cloud_planner.way import Target, check_sizes, content, devices_of, is_empty, lingering, next_step, selection_of
 
 _PROGRESS = {
     control_pb2.GENERATION_PHASE_STARTING: Progress.STARTING,
@@ -85,7 +85,7 @@ class Rollout:
         self._epoch = 1
         self._newest: GenerationRecord | None = None
         self._before: GenerationRecord | None = None
-        self._target: Target | None = None
+        self._target: way.Target | None = None
         self._making = asyncio.Lock()
         self._leaving: frozenset[DeviceId] = frozenset()
         self._phase_since_s = 0.0
@@ -102,7 +102,7 @@ class Rollout:
         if self._newest is not None and self._newest.phase is not RolloutPhase.SETTLED:
             number = self._newest.generation.number - 1
             self._before = await self._store.generation(Generation(epoch=self._newest.generation.epoch, number=number))
-            self._leaving = devices_of(self._before)
+            self._leaving = way.devices_of(self._before)
 
     @property
     def epoch(self) -> int:
@@ -156,6 +156,17 @@ class Rollout:
                 del self._excluded[device_id]
         return {device_id: reason for device_id, (reason, _, _) in self._excluded.items()}
 
+    def pauses(self, directives: Sequence[Directive], detours: Detours = no_detours) -> bool:
+        """Whether running queries would have to pause on the way from what runs to these directives."""
+        serving = self._serving
+        return serving is not None and way.pauses(serving, directives, capacities(self._registry.alive()), detours)
+
+    @property
+    def _serving(self) -> GenerationRecord | None:
+        """What sources emit under."""
+        newest = self._newest
+        return self._before if newest is not None and newest.phase is RolloutPhase.STARTING else newest
+
     async def propose(
         self,
         selection: planner_pb2.SelectionSummary,
@@ -178,34 +189,28 @@ class Rollout:
         self, selection: planner_pb2.SelectionSummary, directives: Sequence[Directive], detours: Detours
     ) -> bool:
         newest = self._newest
-        wanted = {directive.device_id: content(wire.directive_to_message(directive)) for directive in directives}
-        check_sizes(wanted)
+        wanted = {directive.device_id: way.content(wire.directive_to_message(directive)) for directive in directives}
+        way.check_sizes(wanted)
         if newest is None and not wanted:
             # Nothing was ever planned here: what agents may hold from elsewhere is not this planner's to stop.
             return False
         self._note_floor()
         if self._target is not None and self._target.wanted == wanted and not self.must_renumber:
             return False
-        if newest is not None and not self.must_renumber:
-            current = {
-                device_id: content(message) for device_id, message in newest.directives.items() if not is_empty(message)
-            }
-            if current == wanted:
-                self._target = None
-                return False
-        self._target = Target(selection=selection, directives=tuple(directives), wanted=wanted, detours=detours)
+        if newest is not None and not self.must_renumber and way.contents(newest) == wanted:
+            self._target = None
+            return False
+        self._target = way.Target(selection=selection, directives=tuple(directives), wanted=wanted, detours=detours)
         return await self._go_on(self._target)
 
-    async def _go_on(self, target: Target) -> bool:
+    async def _go_on(self, target: way.Target) -> bool:
         """Makes the next generation on the way to a target; says whether it could be made yet."""
         newest = self._newest
-        step, last = next_step(target, newest, self._before, capacities(self._registry.alive()))
+        step, last = way.next_step(target, newest, self._before, capacities(self._registry.alive()))
         if step is None:
             return False
-        old = newest
-        if newest is not None and newest.phase is RolloutPhase.STARTING:
-            old = self._before
-        made = target.selection if last else selection_of(step, target.selection, old.selection if old else None)
+        old = self._serving
+        made = target.selection if last else way.selection_of(step, target.selection, old.selection if old else None)
         for query_id, gap_s in step.paused.items():
             warning("query_pauses", query=query_id, predicted_s=gap_s)
         try:
@@ -238,7 +243,7 @@ class Rollout:
         await self._store.put_generation(record)
         # What an unfinished generation left behind has to leave, too.
         unfinished = self._leaving if not self.over else frozenset()
-        self._leaving = devices_of(newest) | unfinished
+        self._leaving = way.devices_of(newest) | unfinished
         if newest is None or newest.phase is not RolloutPhase.STARTING:
             self._before = newest
         self._newest = record
@@ -270,9 +275,8 @@ class Rollout:
         newest = self._newest
         if newest is None or newest.generation.epoch != self._epoch:
             return
-        generation = newest.generation
+        generation, now_s = newest.generation, self._clock.monotonic_s()
         self._note_floor()
-        now_s = self._clock.monotonic_s()
         in_phase_s = now_s - self._phase_since_s
         steps = next_steps(
             generation,
@@ -312,7 +316,7 @@ class Rollout:
             f"{record.device.id}: {key}"
             for record in self._registry.records()
             if record.session is not None
-            for key in lingering(record.status, newest.directives.get(record.device.id))
+            for key in way.lingering(record.status, newest.directives.get(record.device.id))
         ]
         if left and in_phase_s >= self._times.drain_s:
             warning("processes_remain", left="; ".join(left[:5]))
@@ -338,7 +342,7 @@ class Rollout:
         device_id, status, session = record.device.id, record.status, record.session
         active = status.active_generation
         directive = newest.directives.get(device_id)
-        involved = directive is not None and not is_empty(directive)
+        involved = directive is not None and not way.is_empty(directive)
         now_s = self._clock.monotonic_s()
         held = session is not None and not involved and now_s - session.joined_s < self._times.hold_s
         return DeviceStage(
@@ -375,7 +379,7 @@ class Rollout:
             event("directive_sent", device=device_id, generation=newest.generation.number)
 
     def _activate(self, device_id: DeviceId, generation: Generation) -> None:
-        session = self._session(device_id)
+        session = self._registry.session(device_id)
         if session is not None:
             session.activated = generation
             request = control_pb2.ActivateRequest(epoch=generation.epoch, generation=generation.number)
@@ -383,14 +387,11 @@ class Rollout:
             event("activate_sent", device=device_id, generation=generation.number)
 
     def _retire(self, device_id: DeviceId, generation: Generation) -> None:
-        session = self._session(device_id)
+        session = self._registry.session(device_id)
         if session is not None:
             session.retired = generation
             request = control_pb2.RetireRequest(epoch=generation.epoch, below_generation=generation.number)
             session.send(control_pb2.ConnectResponse(retire=request))
-
-    def _session(self, device_id: DeviceId) -> AgentSession | None:
-        return self._registry.session(device_id)
 
     async def _advance(self, phase: RolloutPhase) -> None:
         if self._newest is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from circinus import wire
@@ -50,6 +50,13 @@ def next_step(
     if len(steps) > 1 and unsettled:
         return None, False
     return steps[0], len(steps) == 1
+
+
+def pauses(
+    newest: GenerationRecord, directives: Sequence[Directive], have: Mapping[DeviceId, Amounts], detours: Detours
+) -> bool:
+    """Whether queries pause on the way from a generation to these directives."""
+    return any(step.paused for step in transition(told(newest), directives, have, detours=detours))
 
 
 def told(record: GenerationRecord) -> tuple[Directive, ...]:
@@ -110,13 +117,18 @@ def is_empty(message: types_pb2.Directive) -> bool:
     return not (message.replica_sets or message.routes or message.sources or message.peers or message.dialled_by)
 
 
-def check_sizes(contents: Mapping[DeviceId, bytes]) -> None:
+def contents(record: GenerationRecord) -> dict[DeviceId, bytes]:
+    """What a generation orders, by device, without the empty directives."""
+    return {device_id: content(message) for device_id, message in record.directives.items() if not is_empty(message)}
+
+
+def check_sizes(wanted: Mapping[DeviceId, bytes]) -> None:
     """Refuses directives that no agent could receive: it would reconnect for ever.
 
     Raises:
         TooLarge: one is.
     """
-    for device_id, one in contents.items():
+    for device_id, one in wanted.items():
         if len(one) > MAX_PAYLOAD_BYTES:
             raise TooLarge(
                 f"the directive for {device_id} has {len(one):,} bytes; the limit is {MAX_PAYLOAD_BYTES:,}: "

@@ -122,3 +122,14 @@ def test_a_lower_cost_is_worth_changes_only_at_no_less_goodput():
     assert policy.worth_it(before, replace(before, cost_per_h=9.0))
     assert not policy.worth_it(before, replace(before, cost_per_h=9.9))
     assert not policy.worth_it(before, replace(before, cost_per_h=9.0, goodput_per_s=0.9 * before.goodput_per_s))
+
+
+def test_one_more_that_is_served_or_much_less_cost_is_worth_a_pause_and_little_is_not():
+    policy = HoldPolicy()
+    before = replace(select(problem(query("a", 1.0, ["dear"])), CbcSolver()).selection, cost_per_h=10.0)
+    assert not policy.worth_pausing(before, replace(before, cost_per_h=9.5))
+    assert policy.worth_pausing(before, replace(before, cost_per_h=8.9))
+    assert policy.worth_pausing(before, gained(before, 1.02))
+    assert not policy.worth_pausing(before, replace(before, cost_per_h=8.9, goodput_per_s=0.9 * before.goodput_per_s))
+    # Though it is not sure of its service level, so that it counts for nothing.
+    assert policy.worth_pausing(replace(before, plans=()), replace(before, cost_per_h=11.0))

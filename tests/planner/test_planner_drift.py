@@ -1,9 +1,11 @@
 """Drift at the planner: windows come in, plans are made anew, findings last, changes go in steps that fit."""
 
 import asyncio
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from itertools import chain, pairwise
 
+import pytest
 from planner_fleet import FakeAgent, FirstFit, device, query, serving, settings
 
 from circinus import wire
@@ -70,6 +72,20 @@ class Placed(FirstFit):
         # Equal operators with equal shares would be the same processes.
         cores = {"q1": 0.25, "q2": 0.5}[query.id]
         return replace(plan, operators=tuple(replace(placed, cores=cores) for placed in plan.operators))
+
+
+class Cheaper(Placed):
+    """Where nobody is held it has another, cheaper way; ``cost_per_h`` is the other's."""
+
+    def __init__(self, cost_per_h, **places):
+        super().__init__(**places)
+        self.cost_per_h = cost_per_h
+
+    async def plan(self, problem, held=frozenset()):
+        result = await super().plan(problem)
+        cost_per_h = 10.0 if held else self.cost_per_h
+        plans = problem.running if held else result.selection.plans
+        return replace(result, selection=replace(result.selection, plans=tuple(plans), cost_per_h=cost_per_h))
 
 
 async def until(agent, test):
@@ -185,8 +201,9 @@ async def test_a_rate_that_nobody_could_carry_leaves_the_query_what_it_was_promi
         assert rate_of(agent.directives[max(agent.directives)]) == 5.0
 
 
-async def test_two_queries_that_change_places_on_full_devices_go_in_steps_that_fit(tmp_path):
-    planning = Placed(q1="camera", q2="server")
+@asynccontextmanager
+async def full_boxes(tmp_path, planning):
+    """Two boxes of a core, a query of each; gives a client, the planner's parts, the boxes and their agents."""
     boxes = [
         device("camera", cores=1.0, links=("server",), address="127.0.0.1:7001"),
         device("server", cores=1.0, links=("camera",), address="127.0.0.1:7002"),
@@ -199,23 +216,59 @@ async def test_two_queries_that_change_places_on_full_devices_go_in_steps_that_f
         await people.add_pipeline()
         await people.submit(query("q1", source="camera"), query("q2", source="server"))
         await people.settled()
+        yield people, parts, boxes, (camera, server)
+
+
+async def until_settled(parts, number):
+    """Waits until a generation, or a newer one, is all there is."""
+    async with asyncio.timeout(10):
+        heard = -1
+        while parts.rollout.newest.generation.number < number or not parts.rollout.settled:
+            heard = await parts.watched.wait(heard, 1.0)
+
+
+def placed(parts):
+    """Where each query runs."""
+    plans = wire.selection_from_message(parts.rollout.newest.selection).plans
+    return {plan.query_id: plan.operators[0].device_id for plan in plans}
+
+
+@pytest.mark.parametrize(("cost_per_h", "moves"), [(9.5, False), (5.0, True)])
+async def test_running_queries_pause_for_a_much_lower_cost_only(tmp_path, cost_per_h, moves):
+    planning = Cheaper(cost_per_h, q1="camera", q2="server")
+    async with full_boxes(tmp_path, planning) as (people, parts, *_):
+        first = (await people.status()).generation
+        places = dict(planning.places)
+        planning.places = {"q1": "server", "q2": "camera"}
+        parts.loop.forget()
+        asked = len(planning.problems)
+        for _ in range(3):
+            await parts.loop.attempt()
+        if not moves:
+            assert parts.rollout.newest.generation.number == first
+            # The cheaper one, and the one without pauses; not once more for what is known.
+            assert len(planning.problems) == asked + 2
+            assert parts.loop.solved[1].selection.cost_per_h == 10.0
+        await until_settled(parts, first + moves)
+        assert placed(parts) == (planning.places if moves else places)
+
+
+async def test_two_queries_that_change_places_on_full_devices_go_in_steps_that_fit(tmp_path):
+    planning = Placed(q1="camera", q2="server")
+    async with full_boxes(tmp_path, planning) as (people, parts, boxes, agents):
         first = (await people.status()).generation
         planning.places = {"q1": "server", "q2": "camera"}
         # Nothing of the problem is different; it is planned once more as if it were.
         parts.loop.forget()
         parts.replan.ring()
-        async with asyncio.timeout(10):
-            heard = -1
-            while parts.rollout.newest.generation.number <= first or not parts.rollout.settled:
-                heard = await parts.watched.wait(heard, 1.0)
+        await until_settled(parts, first + 1)
         last = parts.rollout.newest.generation.number
         assert last > first + 1
         history = [
-            [agent.directives[number] for agent in (camera, server) if number in agent.directives]
+            [agent.directives[number] for agent in agents if number in agent.directives]
             for number in range(first, last + 1)
         ]
         have = {box.id: (box.cores, float(box.memory_bytes), 0.0, 0.0) for box in boxes}
         for one, other in pairwise(history):
             assert not over_capacity(chain(one, other), have)
-        plans = wire.selection_from_message(parts.rollout.newest.selection).plans
-        assert {plan.query_id: plan.operators[0].device_id for plan in plans} == planning.places
+        assert placed(parts) == planning.places
