@@ -8,7 +8,7 @@ changes.
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from circinus.errors import CircinusError
 from circinus.events import event, warning
@@ -45,20 +45,37 @@ class HoldPolicy:
 
     def worth_it(self, before: Selection, after: Selection) -> bool:
         """Whether a selection is so much better that plans may change for it."""
-        return self._gains(before, after, self.cost_ratio)
+        gain = _gain(before, after)
+        if gain > self.goodput_ratio * max(before.goodput_per_s, 1e-12):
+            return True
+        return gain >= 0.0 and before.cost_per_h - after.cost_per_h > self.cost_ratio * before.cost_per_h
 
     def worth_pausing(self, before: Selection, after: Selection) -> bool:
         """Whether a selection is so much better that running queries may pause for it: it serves one more, say."""
         served = {plan.query_id for plan in before.plans}
-        more = any(plan.query_id not in served for plan in after.plans)
-        return more or self._gains(before, after, self.pause_cost_ratio)
-
-    def _gains(self, before: Selection, after: Selection, cost_ratio: float) -> bool:
-        gain = after.goodput_per_s - before.goodput_per_s
-        if gain > self.goodput_ratio * max(before.goodput_per_s, 1e-12):
+        gain = _gain(before, after)
+        if gain > 0.0 or any(plan.query_id not in served for plan in after.plans):
             return True
-        same = gain >= -1e-9 * max(before.goodput_per_s, 1.0)
-        return same and before.cost_per_h - after.cost_per_h > cost_ratio * before.cost_per_h
+        return gain >= 0.0 and before.cost_per_h - after.cost_per_h > self.pause_cost_ratio * before.cost_per_h
+
+
+def within(selection: Selection, whole: Selection) -> Selection:
+    """A selection of some of the plans that ``whole`` was selected of, at no less goodput: with that one's bounds."""
+    cost, cost_bound = selection.cost_per_h, min(selection.cost_per_h, whole.cost_bound_per_h)
+    bound = max(selection.goodput_per_s, whole.goodput_bound_per_s)
+    return replace(
+        selection,
+        goodput_bound_per_s=bound,
+        gap_ratio=(bound - selection.goodput_per_s) / bound if bound > 0.0 else 0.0,
+        cost_bound_per_h=cost_bound,
+        cost_gap_ratio=(cost - cost_bound) / cost if cost > 0.0 else 0.0,
+    )
+
+
+def _gain(before: Selection, after: Selection) -> float:
+    """How much more goodput there is, a second; what is less than a solver can tell is none."""
+    gain = after.goodput_per_s - before.goodput_per_s
+    return 0.0 if abs(gain) <= 1e-9 * max(before.goodput_per_s, 1.0) else gain
 
 
 class Background:

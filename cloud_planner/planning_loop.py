@@ -21,7 +21,7 @@ from circinus.model.plan import NO_PLANS, Plan, Selection
 from circinus.model.query import Query, QueryId
 from circinus.v1 import planner_pb2
 from cloud_planner.accounts import Accounts
-from cloud_planner.background import Background
+from cloud_planner.background import Background, within
 from cloud_planner.bell import Bell
 from cloud_planner.catalog import Catalog
 from cloud_planner.core.audit_directives import audit_directives
@@ -279,7 +279,8 @@ class PlanningLoop:
         calm = self._calmed[1]
         if calm.findings or background.policy.worth_pausing(calm.selection, result.selection):
             return None
-        self._solved = self._calmed
+        calm = replace(calm, selection=within(calm.selection, result.selection))
+        self._solved = (problem, calm)
         return calm
 
     def _tell_less_sure(self, queries: frozenset[QueryId], result: PlanResult) -> None:

@@ -30,6 +30,19 @@ def test_a_slash_goes_to_the_filter_which_narrows_as_one_types(board, browser):
     assert complaints(browser) == []
 
 
+def test_a_row_keeps_the_focus_when_the_filters_answer_comes_late(board, browser):
+    browser.get(f"{board.address}/devices")
+    one(browser, "body").send_keys("j")
+    assert browser.execute_script("return document.activeElement.textContent") == "away-1"
+    browser.execute_script(
+        "window.settled = 0; document.addEventListener('htmx:afterSettle', () => { window.settled += 1; });"
+        "document.querySelector('form.filter').dispatchEvent(new Event('change', {bubbles: true}));"
+    )
+    until(browser, lambda: browser.execute_script("return window.settled") == 1)
+    assert browser.execute_script("return document.activeElement.textContent") == "away-1"
+    assert complaints(browser) == []
+
+
 def test_a_device_tells_what_it_can_do_and_what_runs_there(board, browser):
     browser.get(f"{board.address}/devices/camera")
     assert text(browser, "h1") == "camera"

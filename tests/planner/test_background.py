@@ -11,7 +11,7 @@ from circinus.model.device import DeviceId, SiteId, Tier
 from circinus.model.pipeline import OperatorId
 from circinus.model.plan import Interval
 from circinus.model.query import QueryId, Slo
-from cloud_planner.background import Background, HoldPolicy
+from cloud_planner.background import Background, HoldPolicy, within
 from cloud_planner.bell import Bell
 from cloud_planner.core.planning import PlanResult
 from cloud_planner.core.problem import Candidate, Delay, Machine, Option, Problem, QueryProblem, Step
@@ -133,3 +133,14 @@ def test_one_more_that_is_served_or_much_less_cost_is_worth_a_pause_and_little_i
     assert not policy.worth_pausing(before, replace(before, cost_per_h=8.9, goodput_per_s=0.9 * before.goodput_per_s))
     # Though it is not sure of its service level, so that it counts for nothing.
     assert policy.worth_pausing(replace(before, plans=()), replace(before, cost_per_h=11.0))
+
+
+def test_what_is_chosen_of_some_of_the_plans_is_held_against_the_bounds_of_all():
+    whole = select(problem(query("a", 1.0, ["cheap", "dear"])), CbcSolver()).selection
+    some = select(problem(query("a", 1.0, ["dear"])), CbcSolver()).selection
+    assert some.cost_gap_ratio == pytest.approx(0.0, abs=1e-6)
+    told = within(some, whole)
+    assert (told.plans, told.cost_per_h) == (some.plans, some.cost_per_h)
+    assert told.cost_bound_per_h == whole.cost_bound_per_h < some.cost_per_h
+    assert told.cost_gap_ratio == pytest.approx(0.5)
+    assert (told.goodput_bound_per_s, told.gap_ratio) == (whole.goodput_bound_per_s, whole.gap_ratio)

@@ -6,6 +6,7 @@ import sys
 
 import psutil
 import pytest
+from box_processes import commands
 from conftest import TOY
 
 from circinus.errors import NotFound
@@ -104,11 +105,8 @@ async def has_lines(tmp_path, count):
 
 def workers(fleet, name):
     """Processes that serve on a box."""
-    return [
-        child.pid
-        for child in psutil.Process(fleet.pid(name)).children(recursive=True)
-        if any(word in " ".join(child.cmdline()) for word in ("edge_agent.worker", "edge_agent.source_process"))
-    ]
+    serve = ("edge_agent.worker", "edge_agent.source_process")
+    return [pid for pid, command in commands(fleet, name).items() if any(word in command for word in serve)]
 
 
 def check_items(found):

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from box_processes import workers
 from conftest import CAMERA, CLOUD, cmdline_of
 
 from circinus.client import Client
@@ -19,6 +20,7 @@ from circinus.model.query import Query, Slo
 from circinus.v1 import control_pb2
 
 TOY = Path(__file__).parent / "toy"
+BOXES = ("camera-1", "cloud-1")
 pytestmark = [pytest.mark.slow, pytest.mark.system]
 
 
@@ -63,15 +65,6 @@ async def answered(client, query_id, count):
     return any(entry.query_id == query_id and entry.answered >= count for entry in await client.ledger())
 
 
-def workers(fleet, *names):
-    return {
-        child.pid
-        for name in names or ("camera-1", "cloud-1")
-        for child in psutil.Process(fleet.pid(name)).children(recursive=True)
-        if "edge_agent.profile_process" not in child.cmdline()
-    }
-
-
 def kill_all(fleet, name):
     """As when the power goes: the agent and all its processes at once."""
     agent = psutil.Process(fleet.pid(name))
@@ -106,7 +99,7 @@ async def test_a_power_cut_without_a_planner_serves_again_and_the_ledger_names_w
     outbox = tmp_path / "fleet" / "camera-1" / "outbox.db"
     # No planner: what is served now is in the outbox alone.
     await until(lambda: answers_waiting(outbox, 10))
-    pids = workers(fleet)
+    pids = workers(fleet, *BOXES)
     served = sum(window.answered for message in waiting(outbox) for window in message.queries)
     await fleet.start_planner()
     async with Client(fleet.planner_address) as client:
@@ -119,7 +112,7 @@ async def test_a_power_cut_without_a_planner_serves_again_and_the_ledger_names_w
 
         entry = await until(told)
         assert (await client.status()).generation == generation
-    assert workers(fleet) == pids
+    assert workers(fleet, *BOXES) == pids
     assert entry.failed == 0, entry.causes
     assert {gap.cause for gap in entry.gaps} == {"restart"}
     recorded = entry.answered + entry.late + entry.dropped + entry.failed
@@ -153,7 +146,7 @@ def windows_overlap(path):
 @pytest.mark.long
 async def test_a_planner_that_stands_still_is_noticed_and_taken_back_with_nothing_lost(fleet, tmp_path):
     await serve(fleet, a_query("cheap", latency_ms=400.0, accuracy_ratio=0.5))
-    pids, began = workers(fleet), datetime.now(UTC)
+    pids, began = workers(fleet, *BOXES), datetime.now(UTC)
     before = fleet.log("camera-1").count("planner_connected")
     os.kill(fleet.pid("planner"), signal.SIGSTOP)
     try:
@@ -168,7 +161,7 @@ async def test_a_planner_that_stands_still_is_noticed_and_taken_back_with_nothin
         (entry,) = await client.ledger(began)
         assert entry.gaps == ()
         assert entry.failed == 0
-    assert workers(fleet) == pids
+    assert workers(fleet, *BOXES) == pids
     assert windows_overlap(tmp_path / "fleet" / "planner" / "planner.sqlite3") == []
 
 
@@ -225,13 +218,13 @@ async def trouble(client, device_id, word):
 async def test_a_full_disk_is_told_and_served_through_and_healed(fleet_on_small_disk):
     fleet, disk = fleet_on_small_disk
     await serve(fleet, a_query("right", latency_ms=80.0, accuracy_ratio=0.9))
-    pids = workers(fleet)
+    pids = workers(fleet, *BOXES)
     async with Client(fleet.planner_address) as client:
         fill(disk)
         await until(lambda: trouble(client, "camera-1", "no space left"))
         began = datetime.now(UTC)
         await until(lambda: answered_since(client, began, 20))
-        assert workers(fleet) == pids
+        assert workers(fleet, *BOXES) == pids
         (disk / "filler").unlink()
         await until(lambda: no_trouble(client, "camera-1"))
         (entry,) = await client.ledger(began)
@@ -267,7 +260,7 @@ async def test_a_box_boots_from_a_disk_that_has_become_read_only(fleet_on_small_
 @pytest.mark.long
 async def test_files_that_run_out_are_named_and_healed(fleet):
     await serve(fleet, a_query("cheap", latency_ms=400.0, accuracy_ratio=0.5))
-    pids = workers(fleet)
+    pids = workers(fleet, *BOXES)
     agent = psutil.Process(fleet.pid("camera-1"))
     before = agent.rlimit(psutil.RLIMIT_NOFILE)
     async with Client(fleet.planner_address) as client:
@@ -277,4 +270,4 @@ async def test_files_that_run_out_are_named_and_healed(fleet):
         await until(lambda: answered_since(client, began, 20))
         agent.rlimit(psutil.RLIMIT_NOFILE, before)
         await until(lambda: no_trouble(client, "camera-1"))
-    assert workers(fleet) == pids
+    assert workers(fleet, *BOXES) == pids

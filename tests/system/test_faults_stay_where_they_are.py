@@ -6,6 +6,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from box_processes import workers
 
 from circinus.client import Client
 from circinus.model.query import Query, Slo
@@ -68,15 +69,6 @@ async def entry_of(client, query_id):
 async def serving(client, *query_ids):
     states = {state.query.id: state for state in await client.queries()}
     return all(states[query_id].serving and states[query_id].settled for query_id in query_ids)
-
-
-def workers(fleet, name):
-    """Operator and source processes of a device."""
-    return {
-        child.pid: " ".join(child.cmdline())
-        for child in psutil.Process(fleet.pid(name)).children(recursive=True)
-        if child.status() != psutil.STATUS_ZOMBIE and "edge_agent.profile_process" not in child.cmdline()
-    }
 
 
 async def test_an_output_that_others_read_is_answered_from_a_device_far_from_the_source(fleet, tmp_path):

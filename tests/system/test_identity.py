@@ -8,8 +8,8 @@ import tarfile
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import psutil
 import pytest
+from box_processes import commands
 from conftest import CAMERA, CLOUD
 from identity_relay import Relay, StolenRoot, signed_by_nobody
 
@@ -84,13 +84,8 @@ async def answered(client, count):
 
 
 def worker_pids(fleet):
-    return {
-        child.pid
-        for name in fleet.running()
-        if name != "planner"
-        for child in psutil.Process(fleet.pid(name)).children(recursive=True)
-        if any("worker" in word or "source" in word for word in child.cmdline())
-    }
+    found = commands(fleet, *(name for name in fleet.running() if name != "planner"))
+    return {pid for pid, command in found.items() if "worker" in command or "source" in command}
 
 
 @pytest.mark.long

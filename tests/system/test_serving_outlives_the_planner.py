@@ -5,6 +5,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from box_processes import workers
 
 from circinus.client import Client
 from circinus.model.query import Query, Slo
@@ -128,10 +129,4 @@ async def fewer_workers(fleet, before):
 
 def worker_pids(fleet):
     """Pids of operator and source processes of all agents."""
-    return {
-        child.pid
-        for name in ("camera-1", "cloud-1")
-        for child in psutil.Process(fleet.pid(name)).children(recursive=True)
-        # Those that profile stay for a while, too.
-        if "edge_agent.profile_process" not in child.cmdline()
-    }
+    return set(workers(fleet, "camera-1", "cloud-1"))

@@ -21,19 +21,32 @@
     for (const element of document.querySelectorAll("[data-live]")) found.add(element.dataset.live);
     return [...found].sort().map((part) => "part=" + encodeURIComponent(part)).join("&");
   }
+  // Where the focus is within what is about to be replaced, and back to it: keys go on from there.
+  function placeIn(element) {
+    const focused = element.contains(document.activeElement) && document.activeElement !== element ? document.activeElement : null;
+    return focused && (focused.id || focused.getAttribute("href"));
+  }
+  function focusAgain(element, place) {
+    if (!place) return;
+    const again = [...element.querySelectorAll("[id],a[href]")].find((one) => one.id === place || one.getAttribute("href") === place);
+    if (again) again.focus({ preventScroll: true });
+  }
+  const places = new Map();
+  document.addEventListener("htmx:beforeSwap", (event) => places.set(event.detail.target.id, placeIn(event.detail.target)));
+  document.addEventListener("htmx:afterSettle", (event) => {
+    const id = event.detail.target.id, element = document.getElementById(id);
+    if (element) focusAgain(element, places.get(id));
+    places.delete(id);
+  });
   function put(id, html) {
     const element = document.getElementById(id);
     if (!element || element.dataset.html === html) return;
     // Whoever types, or has something open, is not disturbed; the next change finds them done.
     if (element.querySelector("details[open], input:focus, select:focus, textarea:focus")) return;
-    const focused = element.contains(document.activeElement) && document.activeElement !== element ? document.activeElement : null;
-    const place = focused && (focused.id || focused.getAttribute("href"));
+    const place = placeIn(element);
     element.innerHTML = html;
     element.dataset.html = html.length < 400 ? html : "";
-    if (place) {
-      const again = [...element.querySelectorAll("[id],a[href]")].find((one) => one.id === place || one.getAttribute("href") === place);
-      if (again) again.focus({ preventScroll: true });
-    }
+    focusAgain(element, place);
     if (window.htmx) window.htmx.process(element);
     element.dispatchEvent(new CustomEvent("circinus:live", { bubbles: true }));
   }
