@@ -279,9 +279,8 @@ class PlanningLoop:
         calm = self._calmed[1]
         if calm.findings or background.policy.worth_pausing(calm.selection, result.selection):
             return None
-        calm = replace(calm, selection=within(calm.selection, result.selection))
-        self._solved = (problem, calm)
-        return calm
+        self._solved = (problem, replace(calm, selection=within(calm.selection, result.selection)))
+        return self._solved[1]
 
     def _tell_less_sure(self, queries: frozenset[QueryId], result: PlanResult) -> None:
         """Tells whose plans hold with less than what is asked for, once each."""
