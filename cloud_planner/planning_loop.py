@@ -260,9 +260,9 @@ class PlanningLoop:
         if wrong := audit_directives(replace(selection, plans=plans), devices, {}, made.problem):
             said = "; ".join(f"{finding.subject}: {finding.message}" for finding in wrong[:3])
             raise CircinusError(f"the directives do not pass their audit: {said}")
-        newest = self._rollout.newest
-        before = newest.directives if newest else {}
-        devices = with_references(kept_keys(devices, before), made.fleet, queries, before)
+        # On the way to a generation the keys are those that it is to have, whatever a detour had.
+        devices, newest = kept_keys(devices, self._rollout.bound_for), self._rollout.newest
+        devices = with_references(devices, made.fleet, queries, newest.directives if newest else {})
         devices, states = await self._standing_by.add(made.fleet, queries, selection, plans, devices, newest)
         return _Orders(plans=plans, directives=tuple(devices), stand_bys=tuple(states))
 

@@ -16,7 +16,7 @@ from circinus.errors import CircinusError, Internal
 from circinus.events import event, warning
 from circinus.model.device import DeviceId
 from circinus.model.directive import Directive, Generation
-from circinus.v1 import control_pb2, planner_pb2
+from circinus.v1 import control_pb2, planner_pb2, types_pb2
 from cloud_planner import way
 from cloud_planner.bell import Bell
 from cloud_planner.core.audit_directives import audit_generations
@@ -24,6 +24,7 @@ from cloud_planner.core.directives import empty
 from cloud_planner.core.stages import DeviceStage, Progress, Steps, next_steps
 from cloud_planner.core.transition import Detours, capacities, no_detours
 from cloud_planner.orders import Order, unsigned
+from cloud_planner.refusals import OUTRANKED
 from cloud_planner.registry import DeviceRecord, Registry
 from cloud_planner.store import GenerationRecord, RolloutPhase, Store
 
@@ -160,6 +161,11 @@ class Rollout:
         """Whether running queries would have to pause on the way from what runs to these directives."""
         serving = self._serving
         return serving is not None and way.pauses(serving, directives, capacities(self._registry.alive()), detours)
+
+    @property
+    def bound_for(self) -> Mapping[DeviceId, types_pb2.Directive]:
+        """The directives that are to be in force at last."""
+        return way.bound_for(self._target, self._newest)
 
     @property
     def _serving(self) -> GenerationRecord | None:
@@ -331,7 +337,7 @@ class Rollout:
             if record.session is None or status.epoch != self._epoch:
                 continue
             floor = status.generation
-            if record.refusal.startswith(_OUTRANKED) and record.refused == Generation(epoch=self._epoch, number=number):
+            if record.refusal.startswith(OUTRANKED) and record.refused == Generation(epoch=self._epoch, number=number):
                 floor = max(floor, number + 1)
             if floor > max(number, self._floor):
                 self._floor = floor
@@ -433,18 +439,3 @@ class Rollout:
                     session.session_id if session is not None else "",
                 )
                 self._replan.ring()
-
-
-#: How refusals begin that mean: another generation, or other content, has this number or a higher one.
-_OUTRANKED = "outranked"
-
-
-def refusal_text(answer: control_pb2.DirectiveAnswer) -> str:
-    """Why a device refused a directive, for people; what asks for a higher number begins with "outranked"."""
-    verdict = control_pb2.DirectiveVerdict.Name(answer.verdict).removeprefix("DIRECTIVE_VERDICT_").lower()
-    outranked = answer.verdict in (
-        control_pb2.DIRECTIVE_VERDICT_STALE_GENERATION,
-        control_pb2.DIRECTIVE_VERDICT_CONFLICTING_DIRECTIVE,
-    )
-    said = f"{verdict}: {answer.reason[:1000]}" if answer.reason else verdict
-    return f"{_OUTRANKED}: {said}" if outranked else said

@@ -52,6 +52,13 @@ def next_step(
     return steps[0], len(steps) == 1
 
 
+def bound_for(target: Target | None, newest: GenerationRecord | None) -> Mapping[DeviceId, types_pb2.Directive]:
+    """The directives that are to be in force at last: those of the target, while there is one."""
+    if target is not None:
+        return {one.device_id: wire.directive_to_message(one) for one in target.directives}
+    return newest.directives if newest is not None else {}
+
+
 def pauses(
     newest: GenerationRecord, directives: Sequence[Directive], have: Mapping[DeviceId, Amounts], detours: Detours
 ) -> bool:

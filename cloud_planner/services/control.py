@@ -18,8 +18,8 @@ from circinus.model.directive import Generation
 from circinus.v1 import control_pb2, control_pb2_grpc
 from circinus.wire import check
 from cloud_planner.profiling import Profiling
+from cloud_planner.refusals import refusal_text
 from cloud_planner.registry import AgentSession, Registry
-from cloud_planner.rollout import refusal_text
 from cloud_planner.services.identities import Identities
 from cloud_planner.services.leaving import LeaveCall
 from cloud_planner.store import BlobStore
