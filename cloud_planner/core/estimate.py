@@ -8,7 +8,8 @@ The latency model, which templates and audit share. tests/core/test_latency_mode
   W = rho / (1 - rho) * (ca2 + cs2) / 2 * service * exp(-2 (1 - rho) (1 - ca2)^e / (3 rho (ca2 + cs2))),
   with ca2 and cs2 the squared coefficients of variation of the time between arrivals and of the service, and
   e = 2 + 1 / (1 + 4 cs2). Its variance follows from the chance to wait at all and from the wait if there is one (W.
-  Whitt, 1983, The Queueing Network Analyzer, 43 to 53, with a gamma service). What leaves n replicas has
+  Whitt, 1983, The Queueing Network Analyzer, 43 to 53, with a gamma service), bounded by what it is for arrivals at
+  random: from above for more even ones, from below for others. What leaves n replicas has
   cd2 = ca2 + rho^2 (1 - ca2 + (k cs2 - 1) / sqrt(n)) (Whitt, 39), k = min(1, 0.4 + 0.6 ca2): after even arrivals
   what the service varies by evens out again.
 - Items are dealt out over n replicas in turn: each gets ca2 / n.
@@ -141,7 +142,10 @@ class Stay:
 
 
 def _waiting(ca2: Array, cs2: Number, rho: Number, pressure_ms: Number) -> tuple[Array, Array]:
-    """Mean and variance of the wait (W. Whitt, 1983); neither falls when ``ca2`` rises."""
+    """Mean and variance of the wait (W. Whitt, 1983); neither falls when ``ca2`` rises, for ``cs2`` up to 5.
+
+    Whitt's variance does, by up to a quarter around arrivals at random; what these have bounds it from either side.
+    """
     with np.errstate(invalid="ignore", divide="ignore", over="ignore", under="ignore"):
         both = np.asarray(ca2 + cs2, dtype=float)
         known = both > 0.0
@@ -149,19 +153,27 @@ def _waiting(ca2: Array, cs2: Number, rho: Number, pressure_ms: Number) -> tuple
         even = (1.0 - np.minimum(ca2, 1.0)) ** (2.0 + 1.0 / (1.0 + 4.0 * cs2))
         milder = np.exp(-2.0 * np.maximum(1.0 - load, 0.0) * even / (3.0 * load * safe))
         waiting = np.where(known & (np.asarray(pressure_ms) > 0.0), pressure_ms * both / 2.0 * milder, 0.0)
-        spread = np.where(waiting > 0.0, np.square(waiting) * _wait_cv2(ca2, cs2, load), 0.0)
-    return waiting, spread
+        delayed = _delayed_cv2(cs2, load)
+        spread = np.square(waiting) * ((delayed + 1.0) / _chance(ca2, cs2, load) - 1.0)
+        at_random = np.square(pressure_ms * (1.0 + cs2) / 2.0) * ((delayed + 1.0) / np.clip(load, 1e-3, 1.0) - 1.0)
+        bounded = np.where(ca2 < 1.0, np.minimum(spread, at_random), np.maximum(spread, at_random))
+    return waiting, np.where(waiting > 0.0, bounded, 0.0)
 
 
-def _wait_cv2(ca2: Array, cs2: Number, rho: Array) -> Array:
-    """Squared coefficient of variation of the wait: (variability of a wait that there is + 1) / its chance - 1."""
+def _chance(ca2: Array, cs2: Number, rho: Array) -> Array:
+    """The chance to wait at all."""
     squared = rho**2
     low = (1.0 + ca2 + rho * cs2) / (1.0 + rho * (cs2 - 1.0) + squared * (4.0 * ca2 + cs2))
     high = 4.0 * rho / np.maximum(ca2 + squared * (4.0 * ca2 + cs2), 1e-12)
-    chance = np.clip(rho + (ca2 - 1.0) * rho * (1.0 - rho) * np.where(ca2 < 1.0, low, high), 1e-3, 1.0)
-    # Of gamma times: third moment over the cube of the mean is (1 + cs2) (1 + 2 cs2).
-    delayed = 2.0 * rho - 1.0 + 4.0 * (1.0 - rho) * (2.0 * cs2 + 1.0) / (3.0 * (cs2 + 1.0))
-    return np.asarray((delayed + 1.0) / chance - 1.0)
+    return np.clip(rho + (ca2 - 1.0) * rho * (1.0 - rho) * np.where(ca2 < 1.0, low, high), 1e-3, 1.0)
+
+
+def _delayed_cv2(cs2: Number, rho: Array) -> Array:
+    """Squared coefficient of variation of a wait that there is.
+
+    Of gamma times: third moment over the cube of the mean is (1 + cs2) (1 + 2 cs2).
+    """
+    return np.asarray(2.0 * rho - 1.0 + 4.0 * (1.0 - rho) * (2.0 * cs2 + 1.0) / (3.0 * (cs2 + 1.0)))
 
 
 def stay_of(

@@ -36,17 +36,16 @@ def _kept(directive: Directive, message: types_pb2.Directive) -> Directive:
         return directive
     there = wire.directive_from_message(message).replica_sets
     leaving = {one.key: one for one in there if one.key not in wanted and _may_be_shared(one)}
+    alike = sorted(
+        (len(_served(leaving[old]) ^ _served(wanted[key])), key, old)
+        for key in new
+        for old in leaving
+        if _may_be_shared(wanted[key]) and _what(leaving[old]) == _what(wanted[key])
+    )
     names: dict[str, str] = {}
-    for key in new:
-        common = {
-            old: len(_served(one) & _served(wanted[key]))
-            for old, one in leaving.items()
-            if _may_be_shared(wanted[key]) and _what(one) == _what(wanted[key])
-        }
-        most = max(common, key=lambda old: (common[old], old), default=None)
-        if most is not None and common[most] > 0:
-            names[key] = most
-            del leaving[most]
+    for _, key, old in alike:
+        if key not in names and old not in names.values() and _served(leaving[old]) & _served(wanted[key]):
+            names[key] = old
     sets = tuple(replace(one, key=names.get(one.key, one.key)) for one in directive.replica_sets)
     return replace(directive, replica_sets=sets) if names else directive
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from small_problems import machine, option
 
@@ -103,6 +103,9 @@ def test_ways_that_have_their_variance_in_common_end_together():
     ratio=st.sampled_from([0.3, 1.0, 5.0]),
     rho=correlations,
 )
+@example(low=3.0, more=1.0, load=14.0, variance=87.0, batch=1, replicas=2, ratio=0.3, rho=0.0)
+@example(low=0.5, more=0.5, load=14.0, variance=300.0, batch=1, replicas=1, ratio=1.0, rho=0.0)
+@example(low=0.9, more=0.35, load=20.0, variance=500.0, batch=1, replicas=1, ratio=1.0, rho=0.0)
 def test_stay_and_departures_never_fall_in_variability_of_arrivals(
     low, more, load, variance, batch, replicas, ratio, rho
 ):
