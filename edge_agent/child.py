@@ -9,6 +9,8 @@ import signal
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from circinus.child_end import reap
+
 #: The tail of the output that is kept: enough for the last error.
 _MAX_OUTPUT_BYTES = 16 * 1024
 
@@ -69,5 +71,4 @@ async def end_group(process: asyncio.subprocess.Process) -> None:
     if process.returncode is None:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
-    # Shielded: a cancel must not leave a zombie.
-    await asyncio.shield(process.wait())
+    await reap(process)

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from circinus.channel import MAX_MESSAGE_BYTES
+from circinus.child_end import reap
 from circinus.errors import Internal, NotRunnable, TimedOut, TooLarge
 from circinus.v1 import control_pb2
 from edge_agent.framing import header_of, receive_frame
@@ -131,8 +132,7 @@ class ProfileChild:
         finally:
             if self._process.returncode is None:  # afterwards the number may be somebody else's
                 self._enclosed.kill()
-            # Shielded: a cancel must not leave a zombie.
-            await asyncio.shield(self._process.wait())
+            await reap(self._process)
             self._enclosed.release()
         self._words.cancel()
         await asyncio.wait((self._words,))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import MutableMapping
 from typing import TYPE_CHECKING, Any
 
-from starlette.datastructures import MutableHeaders
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 
 if TYPE_CHECKING:
@@ -49,13 +49,15 @@ class Guard:
         """One request."""
         if scope["type"] != "http":
             return
+        said = Headers(scope=scope).get("content-length", "")
+        too_long = said.isdigit() and int(said[:12]) > MOST_BODY_BYTES
         came_bytes = 0
 
         async def counted() -> Message:
             nonlocal came_bytes
             message = await receive()
             came_bytes += len(message.get("body", b""))
-            if came_bytes > MOST_BODY_BYTES:
+            if too_long or came_bytes > MOST_BODY_BYTES:
                 # Let go of, but read: who is cut off while it sends does not come to read the answer.
                 while message.get("more_body", False) and came_bytes <= _MOST_READ_BYTES:
                     message = await receive()

@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from circinus.child_end import reap
 from circinus.errors import NotRunnable
 from circinus.events import event
 from edge_agent import cgroups
@@ -187,7 +188,7 @@ class Isolation:
                 os.write(writing, orders.to_bytes())
         except BaseException:
             enclosed.kill()
-            await asyncio.shield(process.wait())
+            await reap(process)
             enclosed.release()
             raise
         finally:

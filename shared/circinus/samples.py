@@ -24,6 +24,7 @@ from typing import TypeVar
 
 from circinus import payload
 from circinus.channel import MAX_BLOB_BYTES, MAX_PAYLOAD_BYTES
+from circinus.child_end import reap
 from circinus.errors import CircinusError, CodeFailed, Internal, InvalidInput, TimedOut, Violation
 from circinus.model.pipeline import ContentSpec, Pipeline, configuration_key
 from circinus.operator import Sample, Source
@@ -71,8 +72,7 @@ async def generate(folder: Path, pipeline: Pipeline, content: ContentSpec, *, ti
             finally:
                 if process.returncode is None:
                     process.kill()
-                    # Also when cancelled: no process is left behind.
-                    await asyncio.shield(process.wait())
+                    await reap(process)
         return _result(out, log, code, pipeline, content)
 
 

@@ -328,7 +328,9 @@ def stay_of(settings, service, std, batch, throughput, arrival, ca2, count, rati
         part = 4 * rho / (ca2 + rho**2 * (4 * ca2 + cs2))
     chance = min(1, max(1e-3, rho + (ca2 - 1) * rho * (1 - rho) * part))
     delayed = 2 * rho - 1 + 4 * (1 - rho) * (1 + 2 * cs2) / (3 * (1 + cs2))
-    return mean + wait, variance + wait**2 * ((delayed + 1) / chance - 1), leaves
+    at_random = (rho / (1 - rho) * (1 + cs2) / 2 * service * queued) ** 2 * ((delayed + 1) / max(1e-3, rho) - 1)
+    bounded = (min if ca2 < 1 else max)(wait**2 * ((delayed + 1) / chance - 1), at_random)
+    return mean + wait, variance + bounded, leaves
 
 
 def percentile(mean: float, variance: float, ratio: float) -> float:
