@@ -30,22 +30,22 @@ def kept_keys(told: Sequence[Directive], before: Mapping[DeviceId, types_pb2.Dir
 
 
 def _kept(directive: Directive, message: types_pb2.Directive) -> Directive:
-    wanted = {one.key: one for one in directive.replica_sets}
-    new = sorted(wanted.keys() - {one.key for one in message.replica_sets})
+    keys, known = {one.key for one in directive.replica_sets}, {one.key for one in message.replica_sets}
+    new = [one for one in directive.replica_sets if one.key not in known and _may_be_shared(one)]
     if not new:
         return directive
     there = wire.directive_from_message(message).replica_sets
-    leaving = {one.key: one for one in there if one.key not in wanted and _may_be_shared(one)}
+    leaving = [one for one in there if one.key not in keys and _may_be_shared(one)]
     alike = sorted(
-        (len(_served(leaving[old]) ^ _served(wanted[key])), key, old)
-        for key in new
+        (len(_served(old) ^ _served(one)), one.key, old.key)
+        for one in new
         for old in leaving
-        if _may_be_shared(wanted[key]) and _what(leaving[old]) == _what(wanted[key])
+        if _what(old) == _what(one) and _served(old) & _served(one)
     )
     names: dict[str, str] = {}
-    for _, key, old in alike:
-        if key not in names and old not in names.values() and _served(leaving[old]) & _served(wanted[key]):
-            names[key] = old
+    for _, key, old_key in alike:
+        if key not in names and old_key not in names.values():
+            names[key] = old_key
     sets = tuple(replace(one, key=names.get(one.key, one.key)) for one in directive.replica_sets)
     return replace(directive, replica_sets=sets) if names else directive
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from types import TracebackType
 
 from circinus import contexts
+from circinus.child_end import reap
 from circinus.client import Client
 from circinus.contexts import FILE_VARIABLE, Context
 from circinus.errors import Internal, TimedOut
@@ -144,7 +145,7 @@ class LocalFleet:
         finally:
             if process.returncode is None:
                 process.kill()
-                await process.wait()
+                await reap(process)
         if process.returncode != 0:
             raise Internal(f"{' '.join(argv[:3])} ended with exit code {process.returncode}: {errors.decode()[-2000:]}")
         return out
